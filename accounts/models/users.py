@@ -1,0 +1,91 @@
+"""The person: credentials, profile, standing. Never deleted, only anonymised."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower, Now
+
+from accounts.emails import fold
+from core.models import UUIDModel
+
+
+class UserStatus(models.TextChoices):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETING = "deleting"
+    DELETED = "deleted"
+
+
+class UserManager(BaseUserManager["User"]):
+    """Finds people by folded e-mail and makes staff for `createsuperuser`; clients come by `users.register`."""
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        try:
+            return self.get(email=fold(username or ""))
+        except ValueError as error:
+            raise self.model.DoesNotExist("not an e-mail address") from error
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        """Make a person whose mailbox the operator vouches for."""
+        user = self.model(email=fold(email), verified_at=Now(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        user.refresh_from_db(fields=["verified_at"])
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
+
+
+class User(UUIDModel, AbstractBaseUser, PermissionsMixin):
+    email = models.EmailField(unique=True, help_text="Folded by accounts.emails.fold before it is stored.")
+    username = models.CharField(max_length=30, null=True, blank=True)  # noqa: DJ001 (unique, so absent is null)
+    first_name = models.CharField(max_length=100, blank=True)
+    last_name = models.CharField(max_length=100, blank=True)
+    bio = models.TextField(max_length=1000, blank=True)
+    locale = models.CharField(max_length=35, blank=True)
+    currency = models.CharField(max_length=3, null=True, blank=True)  # noqa: DJ001 (null = the gateway's own)
+    status = models.CharField(max_length=9, choices=UserStatus, default=UserStatus.ACTIVE)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    epoch = models.PositiveIntegerField(
+        default=0, help_text="Every token carries it; raising it ends all of the person's tokens at once."
+    )
+    is_staff = models.BooleanField(default=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(Lower("username"), name="accounts_user_username_unique"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=[status.value for status in UserStatus]),
+                name="accounts_user_status",
+            ),
+        )
+        indexes = (models.Index(fields=["-created_at"], name="accounts_user_newest"),)
+
+    def __str__(self) -> str:
+        return self.email
+
+    @property
+    def is_active(self) -> bool:  # type: ignore[override]
+        """Django's own name, which the admin's sign-in asks."""
+        return self.status == UserStatus.ACTIVE
+
+    @property
+    def is_verified(self) -> bool:
+        return self.verified_at is not None
+
+    def get_full_name(self) -> str:
+        return f"{self.first_name} {self.last_name}".strip()
+
+    def get_short_name(self) -> str:
+        return self.first_name
