@@ -1,0 +1,1 @@
+"""Mail: an outbox row per mail, its templates, its delivery."""

@@ -1,0 +1,46 @@
+"""The register of mails: what each one must be told, and what is made only while it is rendered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A folder of templates/email/ and the context keys its caller has to give (plain JSON; amounts as shown).
+
+    `secret` are keys that settings.MAIL_SECRETS makes at rendering; they are never stored or shown to staff.
+    """
+
+    required: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    secret: frozenset[str] = frozenset()
+
+
+def _template(required: str = "", optional: str = "", secret: str = "") -> Template:
+    return Template(frozenset(required.split()), frozenset(optional.split()), frozenset(secret.split()))
+
+
+TEMPLATES: dict[str, Template] = {
+    "welcome": _template(optional="first_name"),
+    "verify-email": _template(required="verification_id", secret="link"),
+    "payment-confirmation": _template(required="payment_id amount credits currency date"),
+    "payment-failed": _template(required="payment_id amount reason"),
+    "headshot-generated": _template(required="job_id credits_used", optional="name link"),
+    "headshot-failed": _template(required="job_id reason credits_returned", optional="name"),
+    "credit-low-warning": _template(required="remaining"),
+}
+
+
+def check(name: str, context: dict[str, object]) -> None:
+    """Refuse a mail that could not be rendered, where the mistake is made.
+
+    Raises: LookupError for an unknown name, ValueError for missing or unknown keys.
+    """
+    if name not in TEMPLATES:
+        raise LookupError(f"no mail named {name!r} in notifications.mails.TEMPLATES")
+    template = TEMPLATES[name]
+    if missing := template.required - context.keys():
+        raise ValueError(f"mail {name!r} lacks {', '.join(sorted(missing))}")
+    if unknown := context.keys() - template.required - template.optional:
+        raise ValueError(f"mail {name!r} does not know {', '.join(sorted(unknown))}")
