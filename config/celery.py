@@ -1,0 +1,24 @@
+"""The Celery application. Its beat only wakes each queue; due times are in the tables."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("atelier")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@app.on_after_finalize.connect
+def schedule(sender: Celery, **_: object) -> None:
+    """Turn settings.WAKE_EVERY_S into the beat's schedule; a missed tick is not made up for."""
+    from django.conf import settings
+
+    sender.conf.beat_schedule = {
+        name: {"task": name, "schedule": every_s, "options": {"expires": max(every_s, 1.0)}}
+        for name, every_s in settings.WAKE_EVERY_S.items()
+    }

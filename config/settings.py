@@ -1,0 +1,381 @@
+"""Every setting, read top to bottom. The environment enters here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import environ
+from django.urls import reverse_lazy
+
+from config.embedded import addresses
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+
+env = environ.FileAwareEnv()  # NAME_FILE holds the secret NAME (Docker, Kubernetes)
+if os.environ.get("ENVIRONMENT") != "test":
+    environ.Env.read_env(BASE_DIR / ".env")
+
+
+# --- Environment --------------------------------------------------------------------------------------------------
+
+ENVIRONMENT = env.str("ENVIRONMENT", default="development")
+if ENVIRONMENT not in ("development", "test", "production"):
+    raise RuntimeError(f"ENVIRONMENT is {ENVIRONMENT!r}; set it to development, test or production.")
+PRODUCTION = ENVIRONMENT == "production"
+DEBUG = env.bool("DEBUG", default=ENVIRONMENT == "development")
+
+# Outside production the missing secrets are made once per checkout and kept in var/, so none lies in the tree.
+_made = {} if PRODUCTION else addresses.development_secrets(BASE_DIR)
+
+
+def secret(name: str) -> str:
+    """A secret from the environment, or outside production the checkout's own; empty where there is none."""
+    return env.str(name, default="") or _made.get(name, "")
+
+
+SECRET_KEY = secret("SECRET_KEY")
+HOST = env.str("HOST", default="127.0.0.1")
+PORT = env.int("PORT", default=8000)
+SANDBOX_PORT = env.int("SANDBOX_PORT", default=8001)
+SANDBOX_SMTP_PORT = env.int("SANDBOX_SMTP_PORT", default=SANDBOX_PORT + 1)
+SANDBOX_ENABLED = env.bool("SANDBOX_ENABLED", default=not PRODUCTION)
+SANDBOX_URL = f"http://127.0.0.1:{SANDBOX_PORT}"
+
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
+FRONTEND_URL = env.str("FRONTEND_URL", default="").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
+ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[] if PRODUCTION else ["http://localhost:5173"])
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="support@example.test")
+
+
+# --- Django -------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "anymail",
+    "corsheaders",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "pgtrigger",
+    "rest_framework",
+    "core",
+    "audit",
+    "inbox",
+    "notifications",
+    "accounts",
+    "billing",
+    "generation",
+    "config",
+]
+MIDDLEWARE = [
+    "core.middleware.RequestMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "core.middleware.SessionMiddleware",
+    "core.middleware.CommonMiddleware",
+    "core.middleware.CsrfViewMiddleware",
+    "core.middleware.AuthenticationMiddleware",
+    "core.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = True
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STORAGES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+if not PRODUCTION:
+    STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    WHITENOISE_USE_FINDERS = True
+    WHITENOISE_AUTOREFRESH = False
+
+
+# --- PostgreSQL and Redis -----------------------------------------------------------------------------------------
+
+DATABASE_URL = env.str("DATABASE_URL", default="") or addresses.database_url(BASE_DIR)
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+DATABASES["default"] |= {
+    "HOST": unquote(DATABASES["default"]["HOST"]),  # a socket's folder comes percent-encoded
+    "ATOMIC_REQUESTS": False,
+    "CONN_MAX_AGE": None,
+    "CONN_HEALTH_CHECKS": True,
+    "DISABLE_SERVER_SIDE_CURSORS": True,  # PgBouncer in transaction mode
+}
+DATABASES["default"].setdefault("OPTIONS", {}).update({"connect_timeout": 5})
+REDIS_URL = env.str("REDIS_URL", default="") or addresses.redis_url(BASE_DIR)
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "atelier",
+        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+    },
+    "ratelimit": {"BACKEND": "core.ratelimit.Counters", "KEY_PREFIX": "atelier:limit"},
+}
+RATELIMIT_USE_CACHE = "ratelimit"
+
+
+# --- Celery: messages say that work is due, the work itself is in the tables ----------------------------------------
+
+CELERY_BROKER_URL = addresses.broker_url(REDIS_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 3600,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 1,
+    "global_keyprefix": "atelier:",
+}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_DB_REUSE_MAX = 100_000  # else Celery opens a new database connection for every task
+CELERY_TIMEZONE = "UTC"
+# Each queue is woken this often even if every message is lost. The work decides by its own due times.
+WAKE_EVERY_S: dict[str, float] = {
+    "inbox.handle": 30,
+    "core.purge": 3600,
+}
+WAKE_EVERY_S |= {name: float(s) for name, s in (p.split("=") for p in env.list("WAKE_EVERY_S", default=[]))}
+
+
+# --- Dotted paths by which a lower app reaches a higher one ----------------------------------------------------------
+
+INBOX_HANDLERS: dict[str, dict[str, str]] = {
+    "razorpay": {
+        "verify": "billing.gateways.razorpay.verify_webhook",
+        "handle": "billing.webhooks.handle_razorpay",
+    },
+    "magic-hour": {
+        "verify": "generation.providers.magic_hour.verify_webhook",
+        "handle": "generation.webhooks.handle_magic_hour",
+    },
+}
+USER_REGISTERED = ["billing.ledger.open_wallets"]
+EMAIL_VERIFIED = ["billing.grants.sign_up"]
+BILLING_FULFILMENT: dict[str, str] = {}
+BOOK_CHECKS = ["generation.books.checks"]
+METRICS_SOURCES = ["inbox.metrics.families"]
+HEALTH_SOURCES: list[str] = []
+
+
+# --- Accounts -----------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+JWT_ALGORITHM = env.str("JWT_ALGORITHM", default="HS256")
+JWT_SECRET = secret("JWT_SECRET")
+JWT_REFRESH_SECRET = secret("JWT_REFRESH_SECRET")
+ACCESS_TOKEN_MINUTES = env.int("ACCESS_TOKEN_MINUTES", default=15)
+REFRESH_TOKEN_MINUTES = env.int("REFRESH_TOKEN_MINUTES", default=60)
+REMEMBER_ME_MINUTES = env.int("REMEMBER_ME_MINUTES", default=43_200)
+MAILBOX_HASH_KEY = secret("MAILBOX_HASH_KEY")
+
+
+# --- Money --------------------------------------------------------------------------------------------------------
+
+SIGN_UP_GRANT = env.int("SIGN_UP_GRANT", default=5)
+PROMO_DAILY_BUDGET = env.int("PROMO_DAILY_BUDGET", default=50_000)
+PROMO_DOMAIN_DAILY_CAP = env.int("PROMO_DOMAIN_DAILY_CAP", default=5_000)
+LOW_CREDIT_THRESHOLD = env.int("LOW_CREDIT_THRESHOLD", default=50)
+
+
+# --- Providers: only base URL and key differ between the real host and the sandbox -----------------------------------
+
+
+def provider_url(name: str, real: str) -> str:
+    """The provider's base URL: as set, else the sandbox's where that runs, else the real host."""
+    prefix = name.removesuffix("_BASE_URL").lower().replace("_", "-")
+    return env.str(name, default=f"{SANDBOX_URL}/{prefix}" if SANDBOX_ENABLED else real).rstrip("/")
+
+
+RAZORPAY_BASE_URL = provider_url("RAZORPAY_BASE_URL", "https://api.razorpay.com")
+RAZORPAY_KEY_ID = secret("RAZORPAY_KEY_ID")
+RAZORPAY_KEY_SECRET = secret("RAZORPAY_KEY_SECRET")
+RAZORPAY_WEBHOOK_SECRET = secret("RAZORPAY_WEBHOOK_SECRET")
+MAGIC_HOUR_BASE_URL = provider_url("MAGIC_HOUR_BASE_URL", "https://api.magichour.ai")
+MAGIC_HOUR_API_KEY = secret("MAGIC_HOUR_API_KEY")
+MAGIC_HOUR_WEBHOOK_SECRET = secret("MAGIC_HOUR_WEBHOOK_SECRET")
+
+
+# --- Files --------------------------------------------------------------------------------------------------------
+
+MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(VAR_DIR / "media")))
+S3_BUCKET = env.str("S3_BUCKET", default="")
+if S3_BUCKET:
+    STORAGES["default"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": S3_BUCKET,
+            "endpoint_url": env.str("S3_ENDPOINT_URL", default="") or None,
+            "region_name": env.str("S3_REGION", default="") or None,
+            "access_key": secret("S3_ACCESS_KEY_ID") or None,
+            "secret_key": secret("S3_SECRET_ACCESS_KEY") or None,
+            "querystring_auth": True,
+            "file_overwrite": False,
+            "default_acl": None,
+        },
+    }
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20  # JSON bodies; files are streamed and capped by their own rule
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
+FILE_UPLOAD_PERMISSIONS = 0o600
+SIGNED_URL_S = env.int("SIGNED_URL_S", default=3600)
+
+
+# --- Mail ---------------------------------------------------------------------------------------------------------
+
+EMAIL_URL = env.str("EMAIL_URL", default=f"smtp://127.0.0.1:{SANDBOX_SMTP_PORT}" if SANDBOX_ENABLED else "")
+if EMAIL_URL:
+    vars().update(env.email_url_config(EMAIL_URL))
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Atelier <no-reply@example.test>")
+
+
+# --- REST API -----------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.api.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["core.api.permissions.IsVerified"],
+    "DEFAULT_RENDERER_CLASSES": ["core.api.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["core.api.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "core.api.pagination.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["core.api.filters.StrictFilterBackend"],
+    "DEFAULT_THROTTLE_CLASSES": ["core.api.throttling.Throttle"],
+    "DEFAULT_SCHEMA_CLASS": "core.api.schema.AutoSchema",
+    "EXCEPTION_HANDLER": "core.api.exceptions.handle",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Atelier",
+    "DESCRIPTION": "The back end for products that sell AI-generated media by the credit.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["core.api.permissions.Public"],
+    "SERVE_AUTHENTICATION": [],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {"ErrorCode": "core.errors.codes"},
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SORT_OPERATION_PARAMETERS": False,
+}
+CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "x-request-id"]
+CORS_EXPOSE_HEADERS = [
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Idempotent-Replayed",
+]
+
+# scope: (requests, per seconds, counted by). `general` applies to every API call.
+RATELIMIT_ENABLE = env.bool("RATELIMIT_ENABLE", default=True)
+RATE_LIMITS: dict[str, tuple[int, int, str]] = {
+    "general": (100, 60, "user_or_ip"),
+    "auth": (5, 60, "ip"),
+    "registrations": (10, 3600, "ip"),
+    "failed_logins": (10, 3600, "ip"),
+    "refresh": (30, 60, "session"),
+    "generation": (10, 60, "user"),
+    "purchases": (10, 86_400, "user"),
+    "sensitive": (3, 900, "user_or_ip"),
+    "uploads": (10, 60, "user"),
+}
+RATE_LIMITS |= {  # e.g. RATE_LIMITS=purchases=1000/86400/user,generation=100/60/user
+    name: (int(n), int(s), by)
+    for name, (n, s, by) in ((k, v.split("/")) for k, v in (p.split("=") for p in env.list("RATE_LIMITS", default=[])))
+}
+RATE_LIMITS_FAIL_CLOSED = {"auth", "registrations", "failed_logins", "refresh", "purchases", "sensitive", "generation"}
+METRICS_ALLOW = env.list("METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"])
+METRICS_TOKEN = secret("METRICS_TOKEN")
+
+
+# --- Security -----------------------------------------------------------------------------------------------------
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL.startswith("https") else []
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+
+
+# --- Logs ---------------------------------------------------------------------------------------------------------
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING_CONFIG = "core.logs.configure"
+LOGGING = {"level": LOG_LEVEL, "json": env.bool("LOG_JSON", default=PRODUCTION)}
+
+
+# --- Admin --------------------------------------------------------------------------------------------------------
+
+LOGIN_URL = reverse_lazy("admin:login")
+UNFOLD = {
+    "SITE_TITLE": "Atelier",
+    "SITE_HEADER": "Atelier",
+    "SITE_SUBHEADER": "Ops console",
+    "SITE_SYMBOL": "photo_camera",
+    "SHOW_HISTORY": False,
+    "SIDEBAR": {"show_search": True, "show_all_applications": True},
+}
+
+KILL_POINT = env.str("KILL_POINT", default="") if ENVIRONMENT == "test" else ""

@@ -1,0 +1,41 @@
+"""Every address. The API's own are in each app's api/urls.py."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+
+from core import health, storage
+
+api = [
+    path("", include("accounts.api.urls")),
+    path("", include("billing.api.urls")),
+    path("", include("generation.api.urls")),
+    path("", include("inbox.urls")),
+]
+
+urlpatterns = [
+    path("api/v1/", include(api)),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("api", RedirectView.as_view(pattern_name="docs")),
+    path("docs", RedirectView.as_view(pattern_name="docs")),
+    path("redoc", RedirectView.as_view(pattern_name="redoc")),
+    path("health", health.health, name="health"),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    path("metrics", health.metrics_page, name="metrics"),
+    path("files/<str:signed>", storage.serve, name="file"),
+    path("admin/", admin.site.urls),
+    path("", include("accounts.urls")),
+]
+if not settings.PRODUCTION:
+    urlpatterns.append(path("", RedirectView.as_view(pattern_name="docs"), name="home"))
+
+handler400 = "core.api.exceptions.bad_request"
+handler404 = "core.api.exceptions.not_found"
+handler500 = "core.api.exceptions.server_error"

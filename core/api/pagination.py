@@ -1,0 +1,46 @@
+"""Pages: `?page=&limit=`, answered as {count, next, previous, results}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from core.errors import Invalid, NotFound, detail
+
+
+def whole(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number from the query string.
+
+    Raises: Invalid when it is not one, or out of range.
+    """
+    given = request.query_params.get(name)
+    if given is None:
+        return default
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and low <= int(given) <= high):
+        raise Invalid(details=[detail("out_of_range", f"{name} must be a whole number, {low} to {high}.", name)])
+    return int(given)
+
+
+class Pages(PageNumberPagination):
+    page_size = 20
+    page_query_param = "page"
+    page_size_query_param = "limit"
+    max_page_size = 100
+
+    def get_page_size(self, request: Request) -> int:
+        return whole(request, "limit", self.page_size, 1, self.max_page_size)
+
+    def paginate_queryset(
+        self, queryset: QuerySet[Any] | Any, request: Request, view: APIView | None = None
+    ) -> list[Any] | None:
+        whole(request, "page", 1, 1, 10**8)
+        from rest_framework.exceptions import NotFound as PastTheEnd
+
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except PastTheEnd as error:
+            raise NotFound("There is no such page.") from error

@@ -1,0 +1,32 @@
+"""Who may call. The default is the strictest: a signed-in person whose mailbox is verified."""
+
+from __future__ import annotations
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from core.errors import EmailNotVerified, NotAuthenticated
+
+
+class Public(BasePermission):
+    """Anybody."""
+
+
+class IsSignedIn(BasePermission):
+    """A signed-in person, verified or not."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not request.user.is_authenticated:
+            raise NotAuthenticated
+        return True
+
+
+class IsVerified(IsSignedIn):
+    """A signed-in person whose mailbox is verified: whatever spends, buys or uploads."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        super().has_permission(request, view)
+        if not request.user.is_verified:
+            raise EmailNotVerified
+        return True

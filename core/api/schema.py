@@ -1,0 +1,100 @@
+"""OpenAPI 3.1: what drf-spectacular cannot see by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema as Base
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+
+from core import errors
+from core.api.permissions import IsSignedIn, IsVerified
+from core.api.serializers import ErrorSerializer
+
+
+class AutoSchema(Base):
+    """Adds to every operation its errors, its Idempotency-Key and the answer's standard headers."""
+
+    def get_tags(self) -> list[str]:
+        return [self.path.removeprefix("/api/v1/").split("/")[0].split("{")[0] or "api"]
+
+    def get_override_parameters(self) -> list[OpenApiParameter]:
+        found: list[Any] = list(super().get_override_parameters())
+        method = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
+        if hasattr(method, "idempotency_required"):
+            found.append(
+                OpenApiParameter(
+                    "Idempotency-Key",
+                    str,
+                    OpenApiParameter.HEADER,
+                    required=method.idempotency_required,
+                    description="One fresh value for each thing you want done; the same value repeats the answer.",
+                )
+            )
+        return found
+
+    def get_response_serializers(self) -> Any:
+        found = super().get_response_serializers()
+        if not isinstance(found, dict):
+            found = {"201" if self.method == "POST" else "204" if self.method == "DELETE" else "200": found}
+        found = {str(code): value for code, value in found.items()}
+        by_status: dict[str, list[type[errors.Error]]] = {}
+        for error in self._errors():
+            by_status.setdefault(str(error.status), []).append(error)
+        for status, kinds in sorted(by_status.items()):
+            found.setdefault(
+                status,
+                OpenApiResponse(
+                    ErrorSerializer,
+                    description="; ".join(f"`{kind.code}`" for kind in kinds),
+                    examples=[_example(kind) for kind in kinds],
+                ),
+            )
+        return found
+
+    def _errors(self) -> list[type[errors.Error]]:
+        own = getattr(self.view, "errors", [])
+        if isinstance(own, dict):
+            own = own.get(getattr(self.view, "action", ""), [])
+        found: list[type[errors.Error]] = [errors.RateLimited, errors.Internal, *own]
+        permissions = self.view.get_permissions()
+        if any(isinstance(permission, IsSignedIn) for permission in permissions):
+            found.append(errors.NotAuthenticated)
+        if any(isinstance(permission, IsVerified) for permission in permissions):
+            found.append(errors.EmailNotVerified)
+        if self.method != "GET":
+            found += [errors.Invalid, errors.MalformedBody]
+        elif self._is_list_view():
+            found.append(errors.Invalid)
+        if "{" in self.path:
+            found.append(errors.NotFound)
+        method = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
+        if hasattr(method, "idempotency_required"):
+            found += [errors.IdempotencyMismatch, errors.IdempotencyInProgress, errors.Conflict]
+            if method.idempotency_required:
+                found.append(errors.IdempotencyKeyRequired)
+        return list(dict.fromkeys(found))
+
+
+def _example(kind: type[errors.Error]) -> OpenApiExample:
+    return OpenApiExample(
+        kind.code,
+        value={
+            "error": kind.code,
+            "message": kind.message,
+            "details": [],
+            "charged": "none",
+            "request_id": "0193f7a2c1d87b1c9d3e5f60718293a4",
+        },
+        response_only=True,
+        status_codes=[str(kind.status)],
+    )
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "accounts.api.authentication.TokenAuthentication"
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}

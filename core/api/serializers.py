@@ -1,0 +1,74 @@
+"""Bodies: strict in (unknown fields are refused, text is stored as typed), explicit out."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from rest_framework import serializers
+
+from core.errors import codes
+
+
+def clean_text(value: str) -> str:
+    """NFC; refuses control characters other than line breaks and tabs.
+
+    Raises: ValueError.
+    """
+    value = unicodedata.normalize("NFC", value)
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\r\t" for c in value):
+        raise ValueError("Control characters are not allowed.")
+    return value
+
+
+class TextField(serializers.CharField):
+    """Text as people type it: NFC, no control characters; escaped where it is rendered, not here."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        try:
+            return clean_text(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), code="control_characters") from error
+
+
+class IntegerField(serializers.IntegerField):
+    """A JSON whole number: no strings, no floats, no booleans."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Serializer(serializers.Serializer[Any]):
+    """An input body. Fields that it does not know are refused by name."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            writable = {name for name, field in self.fields.items() if not field.read_only}
+            unknown = {
+                str(name): [serializers.ErrorDetail("This field is not known or not writable.", code="unknown_field")]
+                for name in data
+                if name not in writable
+            }
+            if unknown:
+                raise serializers.ValidationError(unknown)
+        return super().to_internal_value(data)
+
+
+class ErrorDetailSerializer(serializers.Serializer[Any]):
+    field = serializers.CharField(required=False)
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """The envelope of every 4xx and 5xx."""
+
+    error = serializers.ChoiceField(choices=codes)
+    message = serializers.CharField()
+    details = ErrorDetailSerializer(many=True)
+    charged = serializers.ChoiceField(choices=["none", "held", "settled", "unknown"])
+    request_id = serializers.CharField()

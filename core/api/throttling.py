@@ -1,0 +1,41 @@
+"""One DRF throttle over the table of limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
+
+from core import context, ratelimit
+
+
+class Throttle(BaseThrottle):
+    """`general` and then the view's own `throttle_scopes`; the tightest is told in the RateLimit headers."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        if not settings.RATELIMIT_ENABLE:
+            return True
+        scopes = getattr(view, "throttle_scopes", [])
+        if isinstance(scopes, dict):
+            scopes = scopes.get(getattr(view, "action", ""), [])
+        tightest: ratelimit.Usage | None = None
+        for scope in ("general", *scopes):
+            found = ratelimit.check(request._request, scope, _value(request, settings.RATE_LIMITS[scope][2]))
+            if found and (tightest is None or found.remaining < tightest.remaining):
+                tightest = found
+        request._request.rate_limit = tightest  # type: ignore[attr-defined]  # told by core.middleware
+        return True
+
+
+def _value(request: Request, by: str) -> str:
+    """Whom the limit counts."""
+    user: Any = request.user
+    if by == "session":
+        token: Any = request.auth
+        return str(getattr(token, "session_id", "") or context.current().ip)
+    if by in ("user", "user_or_ip") and user.is_authenticated:
+        return str(user.pk)
+    return context.current().ip or "unknown"

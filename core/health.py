@@ -1,0 +1,102 @@
+"""/health, /health/live, /health/ready, /metrics: what an operator or a balancer asks."""
+
+from __future__ import annotations
+
+import hmac
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.mail import get_connection
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.module_loading import import_string
+
+from core import context, metrics, storage
+from core import redis as core_redis
+from core.middleware import within
+
+log = structlog.get_logger("health")
+
+
+def _database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _redis() -> None:
+    core_redis.client().ping()
+
+
+def _storage() -> None:
+    key = f"health/{uuid.uuid4().hex}"
+    storage.exists(key)
+
+
+def _mail() -> None:
+    mail = get_connection(fail_silently=False)
+    if mail.open():
+        mail.close()
+
+
+PARTS: dict[str, Callable[[], None]] = {"database": _database, "redis": _redis, "storage": _storage, "mail": _mail}
+VITAL = {"database", "redis"}
+
+
+def _check(name: str) -> dict[str, Any]:
+    started = time.perf_counter()
+    try:
+        PARTS[name]()
+    except Exception as error:
+        log.warning("health_part_down", part=name, error=repr(error))
+        return {"status": "down", "ms": round((time.perf_counter() - started) * 1000, 1), "error": type(error).__name__}
+    return {"status": "ok", "ms": round((time.perf_counter() - started) * 1000, 1)}
+
+
+def _may_see_details(request: HttpRequest) -> bool:
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if settings.METRICS_TOKEN and hmac.compare_digest(given.encode(), settings.METRICS_TOKEN.encode()):
+        return True
+    return within(context.current().ip or "", settings.METRICS_ALLOW)
+
+
+def report() -> dict[str, Any]:
+    """Every part with its latency; `down` only without the database or Redis, `degraded` without another."""
+    parts = {name: _check(name) for name in PARTS}
+    down = {name for name, part in parts.items() if part["status"] == "down"}
+    status = "down" if down & VITAL else "degraded" if down else "ok"
+    if "database" not in down:
+        for path in settings.HEALTH_SOURCES:
+            parts |= import_string(path)()
+    return {"status": status, "version": settings.SPECTACULAR_SETTINGS["VERSION"], "parts": parts}
+
+
+def health(request: HttpRequest) -> HttpResponse:
+    """200 ok or degraded; 503 only without the database or Redis."""
+    answer = report()
+    code = 503 if answer["status"] == "down" else 200
+    if not _may_see_details(request):
+        answer = {"status": answer["status"]}
+    return JsonResponse(answer, status=code, headers={"Cache-Control": "no-store"})
+
+
+def live(request: HttpRequest) -> HttpResponse:
+    """The process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+def ready(request: HttpRequest) -> HttpResponse:
+    """This process may be sent traffic: the database and Redis answer."""
+    parts = {name: _check(name)["status"] for name in VITAL}
+    good = all(status == "ok" for status in parts.values())
+    return JsonResponse({"status": "ok" if good else "down"}, status=200 if good else 503)
+
+
+def metrics_page(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format, for METRICS_ALLOW or the token; for anybody else there is nothing here."""
+    if not _may_see_details(request):
+        return HttpResponse(status=404)
+    return HttpResponse(metrics.scrape(), content_type="text/plain; version=0.0.4; charset=utf-8")

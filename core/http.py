@@ -1,0 +1,271 @@
+"""Outbound HTTP: `call` a configured provider, or `fetch` bytes from an address that somebody else gave us.
+
+Both have hard time and size limits and follow no redirect. The errors say whether the other side can have acted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+import urllib3
+
+_CHUNK = 64 * 1024
+USER_AGENT = "Atelier/0.1"
+
+
+class CallFailed(Exception):
+    """A provider could not be asked, or did not answer."""
+
+
+class NotSent(CallFailed):
+    """The provider surely never saw the request: refused, unresolved, no TLS. Resend freely."""
+
+
+class NoAnswer(CallFailed):
+    """Bytes went out and no whole answer came back: whether the provider acted is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A provider's whole answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises: ValueError for a body that is not.
+        """
+        return orjson.loads(self.body)
+
+
+_local = threading.local()
+
+
+def _session() -> requests.Session:
+    """A session per thread: idempotent reads keep their connection."""
+    if not hasattr(_local, "session"):
+        _local.session = _new_session()
+    session: requests.Session = _local.session
+    return session
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.headers["User-Agent"] = USER_AGENT
+    return session
+
+
+def call(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+    data: bytes | IO[bytes] | None = None,
+    auth: tuple[str, str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    timeout_s: float = 10,
+    max_bytes: int = 1 << 20,
+) -> Answer:
+    """Ask a provider whose base URL is a setting. Never inside a transaction.
+
+    Units: `timeout_s` bounds connecting, each wait for bytes, and the whole answer.
+    Raises: NotSent, NoAnswer. An HTTP error status is an answer.
+    """
+    sent = dict(headers or {})
+    if json is not None:
+        data = orjson.dumps(json)
+        sent["Content-Type"] = "application/json"
+    # A kept connection that the server has just closed would make a write's outcome unknown for nothing.
+    session = _session() if method == "GET" else _new_session()
+    deadline = time.monotonic() + timeout_s
+    try:
+        with session.request(
+            method,
+            url,
+            headers=sent,
+            data=data,
+            auth=auth,
+            params=params,
+            timeout=(min(timeout_s, 5), timeout_s),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body = bytearray()
+            for chunk in response.iter_content(_CHUNK):
+                body += chunk
+                if len(body) > max_bytes:
+                    raise NoAnswer(f"{method} {_safe(url)}: the answer exceeds {max_bytes} bytes")
+                if time.monotonic() > deadline:
+                    raise NoAnswer(f"{method} {_safe(url)}: no whole answer within {timeout_s} s")
+            return Answer(
+                response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(body)
+            )
+    except requests.RequestException as error:
+        kind = NotSent if _never_left(error) else NoAnswer
+        raise kind(f"{method} {_safe(url)}: {type(error).__name__}") from error
+    finally:
+        if session is not getattr(_local, "session", None):
+            session.close()
+
+
+def _never_left(error: requests.RequestException) -> bool:
+    if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ConnectTimeout):
+        return True
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(cause, urllib3.exceptions.NewConnectionError | urllib3.exceptions.NameResolutionError)
+
+
+def _safe(url: str) -> str:
+    """The URL without its query, which may hold a signature."""
+    return url.split("?", 1)[0]
+
+
+class FetchError(Exception):
+    """The bytes could not be had."""
+
+
+class FetchRefused(FetchError):
+    """The address may not be fetched, or says there is nothing: another try gives the same."""
+
+
+class FetchTooLarge(FetchRefused):
+    """More bytes than allowed."""
+
+
+class FetchFailed(FetchError):
+    """The network or the other side failed: another try may succeed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was written: length, the declared content type (never to be believed), SHA-256 in hex."""
+
+    bytes: int
+    content_type: str
+    sha256: str
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """The URL's (scheme, host, port).
+
+    Raises: FetchRefused when it has none.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    except ValueError as error:
+        raise FetchRefused("That is not a URL.") from error
+    if not parts.hostname or not port:
+        raise FetchRefused("That is not an http(s) URL.")
+    return parts.scheme, parts.hostname.lower(), port
+
+
+def is_public(address: str) -> bool:
+    """Whether the address is on the public internet: nothing private, loopback, link-local, mapped or reserved."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is not None:
+            return False
+        if ip in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 reaches IPv4, private parts of it included
+            return False
+    return ip.is_global and not ip.is_multicast
+
+
+def _resolve(host: str, port: int) -> str:
+    """One public address of the host, looked up once; every address must be public.
+
+    Raises: FetchRefused, FetchFailed.
+    """
+    try:
+        found = {str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError) as error:
+        raise FetchFailed("The address could not be looked up.") from error
+    if not found or not all(is_public(address.split("%", 1)[0]) for address in found):
+        raise FetchRefused("The address does not lead to the public internet.")
+    return min(found, key=lambda address: (":" in address, address))
+
+
+def fetch(
+    url: str, to: IO[bytes], *, max_bytes: int, timeout_s: float = 60, trusted_origin: str | None = None
+) -> Fetched:
+    """Stream the bytes at a URL that a client or a provider gave us into the binary file `to`.
+
+    https and public addresses only, looked up once and connected to as looked up; no redirects, no credentials.
+    `trusted_origin` is a configured provider's base URL: exactly its origin may be http or private.
+    Units: `timeout_s` bounds the whole transfer.
+    Raises: FetchRefused, FetchTooLarge, FetchFailed.
+    """
+    scheme, host, port = origin(url)
+    parts = urlsplit(url)
+    trusted = trusted_origin is not None and origin(trusted_origin) == (scheme, host, port)
+    if parts.username or parts.password:
+        raise FetchRefused("The URL must not carry credentials.")
+    if not trusted and scheme != "https":
+        raise FetchRefused("The URL must start with https://.")
+    address = host if trusted else _resolve(host, port)
+    deadline = time.monotonic() + timeout_s
+    limits = urllib3.Timeout(connect=min(timeout_s, 10), read=min(timeout_s, 20))
+    pool: urllib3.HTTPConnectionPool
+    if scheme == "https":
+        pool = urllib3.HTTPSConnectionPool(
+            address, port, timeout=limits, retries=False, server_hostname=host, assert_hostname=host
+        )
+    else:
+        pool = urllib3.HTTPConnectionPool(address, port, timeout=limits, retries=False)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        response = pool.urlopen(
+            "GET",
+            path,
+            headers={"Host": parts.netloc, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            redirect=False,
+            preload_content=False,
+            retries=False,
+        )
+        with response:
+            return _stream(response, to, max_bytes=max_bytes, deadline=deadline)
+    except urllib3.exceptions.HTTPError as error:
+        raise FetchFailed(f"The transfer failed: {type(error).__name__}.") from error
+    finally:
+        pool.close()
+
+
+def _stream(response: urllib3.BaseHTTPResponse, to: IO[bytes], *, max_bytes: int, deadline: float) -> Fetched:
+    if 300 <= response.status < 400:
+        raise FetchRefused("The URL redirects; give the final address.")
+    if response.status >= 500 or response.status == 429:
+        raise FetchFailed(f"The address answered {response.status}.")
+    if response.status != 200:
+        raise FetchRefused(f"The address answered {response.status}.")
+    declared = response.headers.get("Content-Length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise FetchTooLarge(f"The file is larger than {max_bytes} bytes.")
+    digest = hashlib.sha256()
+    total = 0
+    while chunk := response.read1(_CHUNK, decode_content=False):
+        total += len(chunk)
+        if total > max_bytes:
+            raise FetchTooLarge(f"The file is larger than {max_bytes} bytes.")
+        if time.monotonic() > deadline:
+            raise FetchFailed("The transfer took too long.")
+        digest.update(chunk)
+        to.write(chunk)
+    if declared.isdigit() and total != int(declared):
+        raise FetchFailed(f"The transfer ended after {total} of {declared} bytes.")
+    return Fetched(total, response.headers.get("Content-Type", ""), digest.hexdigest())

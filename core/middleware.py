@@ -1,0 +1,134 @@
+"""The door of every request: its id, its client's address, its log line and its metric."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.contrib.auth import middleware as auth
+from django.contrib.messages import middleware as messages
+from django.contrib.sessions import middleware as sessions
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware import common, csrf
+
+from core import context, metrics
+from core.ids import new_id
+
+log = structlog.get_logger("request")
+
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{8,64}$")
+API = "/api/"
+
+
+@lru_cache(maxsize=8)
+def _networks(cidrs: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
+
+
+def within(address: str, cidrs: list[str]) -> bool:
+    """Whether the address lies in one of the networks."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in _networks(tuple(cidrs)))
+
+
+def client_ip(request: HttpRequest) -> str:
+    """The client's address: the peer's, or behind TRUSTED_PROXIES the first untrusted one from the right.
+
+    A header sent by anybody but a trusted proxy changes nothing. Behind a unix socket the peer is the proxy.
+    """
+    peer: str = request.META.get("REMOTE_ADDR") or ""
+    if not settings.TRUSTED_PROXIES or (peer and not within(peer, settings.TRUSTED_PROXIES)):
+        return peer
+    hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+    for hop in reversed(hops):
+        if not within(hop, settings.TRUSTED_PROXIES):
+            try:
+                return str(ipaddress.ip_address(hop))
+            except ValueError:
+                return peer
+    return peer
+
+
+class RequestMiddleware:
+    """Gives the request its id and context, answers with X-Request-ID, writes one log line and one metric."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if _REQUEST_ID.match(given) else new_id().hex
+        source = (
+            "ADMIN"
+            if request.path.startswith("/admin/")
+            else "WEBHOOK"
+            if request.path.startswith("/api/v1/webhooks/")
+            else "API"
+        )
+        with context.use(
+            request_id=request_id,
+            ip=client_ip(request) or None,
+            user_agent=request.headers.get("User-Agent", "")[:400],
+            source=source,
+            actor_id=None,
+            on_behalf_of_id=None,
+        ):
+            response = self.get_response(request)
+            took_s = time.perf_counter() - started
+            match = request.resolver_match
+            operation = (match.view_name or match.route) if match else "unmatched"
+            metrics.REQUEST_SECONDS.labels(operation, request.method, str(response.status_code)).observe(took_s)
+            log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                ms=round(took_s * 1000, 1),
+            )
+        response["X-Request-ID"] = request_id
+        if limit := getattr(request, "rate_limit", None):
+            response["RateLimit"] = f'"{limit.scope}";r={limit.remaining};t={limit.reset_s}'
+            response["RateLimit-Policy"] = f'"{limit.scope}";q={limit.limit};w={limit.period_s}'
+        return response
+
+
+class _OffTheApi:
+    """The API has no sessions, cookies or CSRF: these five run for pages only."""
+
+    get_response: Callable[[HttpRequest], HttpResponse]
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if request.path.startswith(API):
+            return self.get_response(request)
+        return super().__call__(request)  # type: ignore[misc]
+
+
+class SessionMiddleware(_OffTheApi, sessions.SessionMiddleware):
+    pass
+
+
+class CommonMiddleware(_OffTheApi, common.CommonMiddleware):
+    pass
+
+
+class CsrfViewMiddleware(_OffTheApi, csrf.CsrfViewMiddleware):
+    pass
+
+
+class AuthenticationMiddleware(_OffTheApi, auth.AuthenticationMiddleware):
+    pass
+
+
+class MessageMiddleware(_OffTheApi, messages.MessageMiddleware):
+    pass

@@ -1,0 +1,47 @@
+"""What every table shares, and core's own two tables: idempotency keys and the beat of each wake-up."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+from core.ids import new_id
+
+
+class UUIDModel(models.Model):
+    """A row named outward by a UUIDv7; `created_at` is the database's clock."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class IdempotencyKey(UUIDModel):
+    """One row per (user, method, route, key): what was asked, and the 2xx answer once there is one.
+
+    A request that calls a gateway holds the row by a lease (`locked_until`); `subject_id` names what it made,
+    so that the same key resumes it and never makes a second.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    method = models.CharField(max_length=8)
+    route = models.CharField(max_length=200)
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)
+    subject_id = models.UUIDField(null=True)
+    locked_until = models.DateTimeField(null=True)
+    status = models.PositiveSmallIntegerField(null=True)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "method", "route", "key"], name="idempotency_key_once"),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_key_age")]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.route} {self.key}"

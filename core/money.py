@@ -1,0 +1,54 @@
+"""Amounts are integers in the unit's minor unit. Nothing here converts between units."""
+
+from __future__ import annotations
+
+CREDIT = "CREDIT"
+
+# ISO 4217 exponents of what we can be asked to sell in; credits are whole.
+EXPONENTS: dict[str, int] = {
+    CREDIT: 0,
+    "INR": 2,
+    "USD": 2,
+    "EUR": 2,
+    "GBP": 2,
+    "NGN": 2,
+    "BRL": 2,
+    "AUD": 2,
+    "CAD": 2,
+    "SGD": 2,
+    "AED": 2,
+    "ZAR": 2,
+    "KES": 2,
+    "GHS": 2,
+    "JPY": 0,
+    "KRW": 0,
+    "VND": 0,
+    "CLP": 0,
+    "KWD": 3,
+    "BHD": 3,
+    "OMR": 3,
+}
+SYMBOLS: dict[str, str] = {"INR": "₹", "USD": "$", "EUR": "€", "GBP": "£", "NGN": "₦", "JPY": "¥", "BRL": "R$"}
+
+
+def exponent(unit: str) -> int:
+    """How many decimal digits the unit has.
+
+    Raises: KeyError for a unit we do not know.
+    """
+    return EXPONENTS[unit]
+
+
+def display(amount: int, unit: str) -> str:
+    """The amount as people read it: `₹1,999.00`, `100 credits`, `12.345 KWD`.
+
+    Units: `amount` in the minor unit.
+    """
+    if unit == CREDIT:
+        return f"{amount:,} credit{'' if abs(amount) == 1 else 's'}"
+    digits = exponent(unit)
+    whole, part = divmod(abs(amount), 10**digits)
+    number = f"{whole:,}" + (f".{part:0{digits}d}" if digits else "")
+    sign = "-" if amount < 0 else ""
+    symbol = SYMBOLS.get(unit)
+    return f"{sign}{symbol}{number}" if symbol else f"{sign}{number} {unit}"
