@@ -176,6 +176,7 @@ CELERY_TIMEZONE = "UTC"
 WAKE_EVERY_S: dict[str, float] = {
     "inbox.handle": 30,
     "core.purge": 3600,
+    "inbox.purge": 86_400,
 }
 WAKE_EVERY_S |= {name: float(s) for name, s in (p.split("=") for p in env.list("WAKE_EVERY_S", default=[]))}
 

@@ -14,7 +14,7 @@ api = [
     path("", include("accounts.api.urls")),
     path("", include("billing.api.urls")),
     path("", include("generation.api.urls")),
-    path("", include("inbox.urls")),
+    path("", include("inbox.api.urls")),
 ]
 
 urlpatterns = [

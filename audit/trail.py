@@ -1,0 +1,143 @@
+"""Writing the audit log: one statement, in the transaction of the change it tells of."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import secrets
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+import orjson
+from django.conf import settings
+from django.db import connection, models
+
+from core import context
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Subject = models.Model | tuple[str, Any]
+
+# Every function that says it writes: dotted name → entity. A test walks it.
+WRITERS: dict[str, str] = {}
+
+_recorded: ContextVar[list[str] | None] = ContextVar("audit_recorded", default=None)
+
+_WRITE_SQL = re.compile(r'^\s*(INSERT INTO|UPDATE|DELETE FROM)\s+"?(?!audit_|core_|notifications_|django_)', re.I)
+
+_INSERT = """
+WITH fact AS (
+    INSERT INTO audit_auditlog (action, entity_type, entity_id, user_id, actor_id, on_behalf_of_id, source,
+                                request_id, old, new, metadata, detail_hash)
+    VALUES (%(action)s, %(entity_type)s, %(entity_id)s, %(user)s, %(actor)s, %(on_behalf_of)s, %(source)s,
+            %(request_id)s, %(old)s, %(new)s, %(metadata)s, %(detail_hash)s)
+    RETURNING id
+)
+INSERT INTO audit_auditdetail (log_id, salt, ip, user_agent, personal)
+SELECT id, %(salt)s, %(ip)s, %(user_agent)s, %(personal)s FROM fact WHERE %(salt)s::bytea IS NOT NULL
+"""
+
+
+def detail_hash(salt: bytes, ip: str | None, user_agent: str, personal: dict[str, Any]) -> bytes:
+    """What the row keeps of its detail."""
+    return hashlib.sha256(salt + orjson.dumps([ip, user_agent, personal], option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _json(value: dict[str, Any] | None) -> str | None:
+    return None if value is None else orjson.dumps(value, default=str).decode()
+
+
+def record(
+    action: str,
+    subject: Subject,
+    *,
+    old: dict[str, Any] | None = None,
+    new: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
+    user: Any = None,
+    actor_id: uuid.UUID | None = None,
+    personal: dict[str, Any] | None = None,
+) -> None:
+    """Add one fact about `subject`, one round trip.
+
+    `action` is `<entity>.<past verb>`. `user` (a row or an id) is whose object it is. Actor, address, request and
+    source come from core.context. What identifies a person (e-mail, name) goes into `personal`, never elsewhere.
+    """
+    now = context.current()
+    entity_type, entity_id = (
+        (subject._meta.model_name or "", subject.pk) if isinstance(subject, models.Model) else subject
+    )
+    salt = secrets.token_bytes(16) if now.ip or now.user_agent or personal else None
+    personal = personal or {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _INSERT,
+            {
+                "action": action,
+                "entity_type": entity_type,
+                "entity_id": str(entity_id),
+                "user": getattr(user, "pk", user),
+                "actor": actor_id or now.actor_id,
+                "on_behalf_of": now.on_behalf_of_id,
+                "source": now.source,
+                "request_id": now.request_id,
+                "old": _json(old),
+                "new": _json(new),
+                "metadata": _json(metadata or {}),
+                "detail_hash": detail_hash(salt, now.ip, now.user_agent, personal) if salt else None,
+                "salt": salt,
+                "ip": now.ip,
+                "user_agent": now.user_agent,
+                "personal": _json(personal),
+            },
+        )
+    seen = _recorded.get()
+    if seen is not None:
+        seen.append(action)
+
+
+class AuditMissing(AssertionError):
+    """A function that says it writes changed a table and left no audit row."""
+
+
+def writes(entity: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Mark a public topic function that changes `entity`. Under test, a change without an audit row fails.
+
+    Raises: AuditMissing, only when ENVIRONMENT=test.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        WRITERS[f"{function.__module__}.{function.__qualname__}"] = entity
+        if settings.ENVIRONMENT != "test":
+            return function
+
+        @functools.wraps(function)
+        def watched(*args: P.args, **kwargs: P.kwargs) -> R:
+            wrote: list[str] = []
+
+            def watch(execute: Any, sql: str, params: Any, many: bool, info: Any) -> Any:
+                if _WRITE_SQL.match(sql):
+                    wrote.append(sql[:120])
+                return execute(sql, params, many, info)
+
+            outer = _recorded.get()
+            seen: list[str] = []
+            token = _recorded.set(seen)
+            try:
+                with connection.execute_wrapper(watch):
+                    result = function(*args, **kwargs)
+            finally:
+                _recorded.reset(token)
+                if outer is not None:
+                    outer.extend(seen)
+            if wrote and not seen:
+                raise AuditMissing(f"{function.__module__}.{function.__qualname__} wrote without audit: {wrote[0]}")
+            return result
+
+        return watched
+
+    return decorate
