@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from celery import Celery
+from celery import Celery, signals
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -22,3 +22,12 @@ def schedule(sender: Celery, **_: object) -> None:
         name: {"task": name, "schedule": every_s, "options": {"expires": max(every_s, 1.0)}}
         for name, every_s in settings.WAKE_EVERY_S.items()
     }
+
+
+@signals.celeryd_init.connect
+@signals.beat_init.connect
+def refuse(**_: object) -> None:
+    """A worker or beat with unsafe production settings does not start."""
+    from core.checks import refuse_unsafe_boot
+
+    refuse_unsafe_boot()

@@ -129,6 +129,7 @@ if not PRODUCTION:
 
 # --- PostgreSQL and Redis -----------------------------------------------------------------------------------------
 
+EXTERNAL_SERVERS = [name for name in ("DATABASE_URL", "REDIS_URL") if env.str(name, default="")]  # else embedded
 DATABASE_URL = env.str("DATABASE_URL", default="") or addresses.database_url(BASE_DIR)
 DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"] |= {
@@ -176,6 +177,8 @@ CELERY_TIMEZONE = "UTC"
 WAKE_EVERY_S: dict[str, float] = {
     "inbox.handle": 30,
     "core.purge": 3600,
+    "notifications.deliver": 10,
+    "notifications.purge": 3600,
     "inbox.purge": 86_400,
 }
 WAKE_EVERY_S |= {name: float(s) for name, s in (p.split("=") for p in env.list("WAKE_EVERY_S", default=[]))}
@@ -195,16 +198,17 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
 }
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
+MAIL_SECRETS = {"verify-email": "accounts.verification.mail_secrets"}  # made at rendering, never stored
 BILLING_FULFILMENT: dict[str, str] = {}
 BOOK_CHECKS = ["generation.books.checks"]
-METRICS_SOURCES = ["inbox.metrics.families"]
+METRICS_SOURCES = ["inbox.metrics.families", "notifications.metrics.families"]
 HEALTH_SOURCES: list[str] = []
 
 
 # --- Accounts -----------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["accounts.hashers.Argon2id"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
@@ -342,7 +346,15 @@ RATE_LIMITS |= {  # e.g. RATE_LIMITS=purchases=1000/86400/user,generation=100/60
     name: (int(n), int(s), by)
     for name, (n, s, by) in ((k, v.split("/")) for k, v in (p.split("=") for p in env.list("RATE_LIMITS", default=[])))
 }
-RATE_LIMITS_FAIL_CLOSED = {"auth", "registrations", "failed_logins", "refresh", "purchases", "sensitive", "generation"}
+RATE_LIMITS_FAIL_CLOSED = {
+    "auth",
+    "registrations",
+    "failed_logins",
+    "refresh",
+    "purchases",
+    "sensitive",
+    "generation",
+}
 METRICS_ALLOW = env.list("METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"])
 METRICS_TOKEN = secret("METRICS_TOKEN")
 

@@ -1,3 +1,5 @@
+"""The web process."""
+
 import os
 
 from django.core.wsgi import get_wsgi_application
@@ -5,3 +7,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 application = get_wsgi_application()
+
+from core.checks import refuse_unsafe_boot  # noqa: E402  settings and apps are ready only now
+
+refuse_unsafe_boot()

@@ -17,6 +17,9 @@ def unsafe_settings() -> list[tuple[str, str]]:
             wrong.append((f"{name} is missing or shorter than 32 characters", f"set {name} to a long random value"))
     if settings.JWT_SECRET and settings.JWT_SECRET == settings.JWT_REFRESH_SECRET:
         wrong.append(("JWT_SECRET and JWT_REFRESH_SECRET are the same", "give each its own random value"))
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        if name not in settings.EXTERNAL_SERVERS:
+            wrong.append((f"{name} is missing", f"set {name} to your own server's address"))
     if settings.DEBUG:
         wrong.append(("DEBUG is on", "unset DEBUG"))
     if not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS:
@@ -29,7 +32,10 @@ def unsafe_settings() -> list[tuple[str, str]]:
         wrong.append(("TRUSTED_PROXIES is empty", "set it to your proxies' networks, e.g. 10.0.0.0/8"))
     if not settings.PUBLIC_URL.startswith("https://"):
         wrong.append(("PUBLIC_URL is not https", "set PUBLIC_URL to the https address clients reach"))
-    for provider, key in (("RAZORPAY", settings.RAZORPAY_KEY_ID), ("MAGIC_HOUR", settings.MAGIC_HOUR_API_KEY)):
+    for provider, key in (
+        ("RAZORPAY", settings.RAZORPAY_KEY_ID),
+        ("MAGIC_HOUR", settings.MAGIC_HOUR_API_KEY),
+    ):
         if key and not getattr(settings, f"{provider}_WEBHOOK_SECRET"):
             wrong.append((f"{provider} has a key but no webhook secret", f"set {provider}_WEBHOOK_SECRET"))
     if not settings.RATELIMIT_ENABLE:
@@ -37,6 +43,15 @@ def unsafe_settings() -> list[tuple[str, str]]:
     if not settings.EMAIL_URL:
         wrong.append(("EMAIL_URL is missing", "set EMAIL_URL, e.g. smtp+tls://user:password@mail.example.org:587"))
     return wrong
+
+
+def refuse_unsafe_boot() -> None:
+    """Stop a web process, worker or beat whose production settings are unsafe.
+
+    Raises: SystemExit naming each problem and its mend in one line.
+    """
+    if settings.PRODUCTION and (problems := unsafe_settings()):
+        raise SystemExit("\n".join(f"Atelier does not start: {what}; {fix}." for what, fix in problems))
 
 
 @checks.register(checks.Tags.security)

@@ -22,7 +22,7 @@ class Context:
     on_behalf_of_id: uuid.UUID | None = None
 
 
-_current: ContextVar[Context] = ContextVar("atelier_context", default=Context())
+_current: ContextVar[Context] = ContextVar("atelier_context", default=Context())  # noqa: B039  frozen
 
 
 def current() -> Context:

@@ -42,7 +42,12 @@ def _mail() -> None:
         mail.close()
 
 
-PARTS: dict[str, Callable[[], None]] = {"database": _database, "redis": _redis, "storage": _storage, "mail": _mail}
+PARTS: dict[str, Callable[[], None]] = {
+    "database": _database,
+    "redis": _redis,
+    "storage": _storage,
+    "mail": _mail,
+}
 VITAL = {"database", "redis"}
 
 
@@ -52,7 +57,11 @@ def _check(name: str) -> dict[str, Any]:
         PARTS[name]()
     except Exception as error:
         log.warning("health_part_down", part=name, error=repr(error))
-        return {"status": "down", "ms": round((time.perf_counter() - started) * 1000, 1), "error": type(error).__name__}
+        return {
+            "status": "down",
+            "ms": round((time.perf_counter() - started) * 1000, 1),
+            "error": type(error).__name__,
+        }
     return {"status": "ok", "ms": round((time.perf_counter() - started) * 1000, 1)}
 
 

@@ -113,7 +113,9 @@ def call(
                 if time.monotonic() > deadline:
                     raise NoAnswer(f"{method} {_safe(url)}: no whole answer within {timeout_s} s")
             return Answer(
-                response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(body)
+                response.status_code,
+                {name.lower(): value for name, value in response.headers.items()},
+                bytes(body),
             )
     except requests.RequestException as error:
         kind = NotSent if _never_left(error) else NoAnswer

@@ -15,6 +15,9 @@ POINTS: dict[str, str] = {
     "idempotency.claimed": "the key row of a gateway call is committed | nothing else is",
     "inbox.stored": "a webhook is stored | it is not yet answered or handled",
     "inbox.handled": "a webhook's handler has run | the row does not say so yet",
+    "notifications.claimed": "a mail is leased | nothing of it has left",
+    "notifications.handed_over": "a mail is marked as handed over | the server has none of it",
+    "notifications.accepted": "the mail server has taken a mail | the row does not say so yet",
 }
 
 
@@ -26,5 +29,5 @@ def reach(name: str) -> None:
     if settings.ENVIRONMENT != "test":
         return
     POINTS[name]
-    if settings.KILL_POINT == name:
+    if name == settings.KILL_POINT:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -28,7 +28,15 @@ EXPONENTS: dict[str, int] = {
     "BHD": 3,
     "OMR": 3,
 }
-SYMBOLS: dict[str, str] = {"INR": "₹", "USD": "$", "EUR": "€", "GBP": "£", "NGN": "₦", "JPY": "¥", "BRL": "R$"}
+SYMBOLS: dict[str, str] = {
+    "INR": "₹",
+    "USD": "$",
+    "EUR": "€",
+    "GBP": "£",
+    "NGN": "₦",
+    "JPY": "¥",
+    "BRL": "R$",
+}
 
 
 def exponent(unit: str) -> int:

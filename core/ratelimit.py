@@ -69,7 +69,11 @@ def usage(request: HttpRequest, scope: str, value: str, *, count: bool = True) -
     limit, period_s, _ = settings.RATE_LIMITS[scope]
     try:
         found = get_usage(
-            request, group=scope, key=lambda group, request: value, rate=f"{limit}/{period_s}s", increment=count
+            request,
+            group=scope,
+            key=lambda group, request: value,
+            rate=f"{limit}/{period_s}s",
+            increment=count,
         )
     except redis.Error as error:
         log.warning("rate_limit_unknown", scope=scope, error=type(error).__name__)

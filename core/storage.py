@@ -56,9 +56,7 @@ def signed_url(key: str, *, filename: str | None = None, expires_s: int | None =
     if isinstance(default_storage, FileSystemStorage) or not settings.S3_BUCKET:
         name: dict[str, Any] = {"k": key, "e": expires_s} | ({"n": filename} if filename else {})
         return f"{settings.PUBLIC_URL}/files/{signing.dumps(name, salt=_SALT, compress=True)}"
-    parameters = (
-        {"ResponseContentDisposition": f"attachment; filename*=UTF-8''{quote(filename)}"} if filename else None
-    )
+    parameters = {"ResponseContentDisposition": f"attachment; filename*=UTF-8''{quote(filename)}"} if filename else None
     return default_storage.url(key, parameters=parameters, expire=expires_s)  # type: ignore[call-arg]
 
 

@@ -10,7 +10,15 @@ from inbox.models import Delivery
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyModelAdmin):
-    list_display = ["created_at", "provider", "event_type", "state", "attempts", "times_received", "handled_at"]
+    list_display = [
+        "created_at",
+        "provider",
+        "event_type",
+        "state",
+        "attempts",
+        "times_received",
+        "handled_at",
+    ]
     list_filter = ["provider", "state"]
     search_fields = ["id__exact"]
     ordering = ["-created_at"]

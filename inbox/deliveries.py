@@ -79,7 +79,9 @@ def receive(provider: str, headers: Mapping[str, str], body: bytes) -> bool:
         row_id, is_new = _store(provider, headers, body, event, is_stale=verdict is Verdict.STALE)
         if is_new:
             audit.record(
-                "webhook.received", ("delivery", row_id), new={"provider": provider, "type": _event_type(event)}
+                "webhook.received",
+                ("delivery", row_id),
+                new={"provider": provider, "type": _event_type(event)},
             )
             jobs.wake("inbox.handle")
     reach("inbox.stored")

@@ -38,9 +38,7 @@ class Delivery(UUIDModel):
             models.UniqueConstraint(fields=["provider", "sha256"], name="delivery_stored_once"),
         ]
         indexes = [
-            models.Index(
-                fields=["next_at"], name="delivery_due", condition=models.Q(state__in=["received", "failed"])
-            ),
+            models.Index(fields=["next_at"], name="delivery_due", condition=models.Q(state__in=["received", "failed"])),
             models.Index(fields=["created_at"], name="delivery_age"),
         ]
 

@@ -71,7 +71,7 @@ def handle(error: Exception, info: dict[str, Any]) -> Response | None:
     """DRF's exception handler. None lets Django's handler500 answer, after the stack is logged."""
     known = as_error(error)
     if known is None:
-        log.exception("unhandled", exc_info=error)
+        log.error("unhandled", exc_info=error)
         request = info.get("request")
         known = errors.Internal(charged="none" if request is not None and request.method == "GET" else "unknown")
     return Response(envelope(known), status=known.status, headers=headers(known))
@@ -84,9 +84,7 @@ def _flatten(found: Any, field: str = "") -> list[errors.Detail]:
         return [errors.detail(str(found["code"]), str(found["message"]), name or None)]
     if isinstance(found, dict):
         return [
-            item
-            for name, inner in found.items()
-            for item in _flatten(inner, f"{field}.{name}" if field else str(name))
+            item for name, inner in found.items() for item in _flatten(inner, f"{field}.{name}" if field else str(name))
         ]
     items: list[errors.Detail] = []
     for position, inner in enumerate(found):

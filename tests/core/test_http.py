@@ -1,0 +1,185 @@
+"""The safe fetcher and the provider call, against real sockets that misbehave."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from core import http
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A listener on loopback that hands each connection, after reading its head, to `answer`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    connection.recv(65536)
+                    answer(connection)
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.close()
+
+
+def reply(status: str, body: bytes = b"", *headers: str) -> Callable[[socket.socket], None]:
+    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers])
+    return lambda connection: connection.sendall(head.encode() + b"\r\n\r\n" + body)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/a.png",
+        "https://127.0.0.1/a.png",
+        "https://localhost/a.png",
+        "https://2130706433/a.png",
+        "https://0177.0.0.1/a.png",
+        "https://0x7f.1/a.png",
+        "https://[::1]/a.png",
+        "https://[::ffff:127.0.0.1]/a.png",
+        "https://[::ffff:7f00:1]/a.png",
+        "https://[64:ff9b::7f00:1]/a.png",
+        "https://169.254.169.254/latest/meta-data",
+        "https://10.0.0.1/a.png",
+        "https://192.168.1.1/a.png",
+        "https://100.64.0.1/a.png",
+        "https://0.0.0.0/a.png",
+        "https://user:password@example.com/a.png",
+        "file:///etc/passwd",
+        "ftp://example.com/a",
+        "https:///a.png",
+        "https://example.com:99999/a.png",
+        "not a url",
+    ],
+)
+def test_fetch_refuses_addresses_that_are_not_public_https(url: str) -> None:
+    with pytest.raises(http.FetchRefused):
+        http.fetch(url, io.BytesIO(), max_bytes=1000)
+
+
+def test_fetch_refuses_a_name_with_one_private_address_among_public_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: rows)
+
+    with pytest.raises(http.FetchRefused):
+        http.fetch("https://rebinding.example/a.png", io.BytesIO(), max_bytes=1000)
+
+
+def test_fetch_streams_from_the_trusted_origin() -> None:
+    with server(reply("200 OK", b"x" * 300_000, "Content-Type: image/png")) as origin:
+        to = io.BytesIO()
+        fetched = http.fetch(f"{origin}/out/1.png?sig=1", to, max_bytes=300_000, trusted_origin=f"{origin}/v1")
+
+    assert (fetched.bytes, fetched.content_type) == (300_000, "image/png")
+    assert to.getvalue() == b"x" * 300_000
+
+
+def test_fetch_trusts_the_exact_origin_only() -> None:
+    with server(reply("200 OK", b"x")) as origin, pytest.raises(http.FetchRefused):
+        http.fetch(f"{origin}/a", io.BytesIO(), max_bytes=10, trusted_origin="http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (reply("302 Found", b"", "Location: https://example.com/"), http.FetchRefused),
+        (reply("404 Not Found"), http.FetchRefused),
+        (reply("503 Down"), http.FetchFailed),
+        (reply("429 Slow"), http.FetchFailed),
+        (reply("200 OK", b"x" * 2000), http.FetchTooLarge),
+        (lambda c: c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nshort"), http.FetchFailed),
+        (lambda c: c.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 5000), http.FetchTooLarge),
+        (lambda c: c.sendall(b"garbage\r\n\r\n"), http.FetchFailed),
+    ],
+)
+def test_fetch_says_whether_another_try_can_help(
+    answer: Callable[[socket.socket], None], error: type[Exception]
+) -> None:
+    with server(answer) as origin, pytest.raises(error):
+        http.fetch(f"{origin}/a", io.BytesIO(), max_bytes=1000, timeout_s=5, trusted_origin=origin)
+
+
+def test_fetch_gives_up_on_a_slow_drip() -> None:
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not stop.wait(0.05):
+            connection.sendall(b"x")
+
+    with server(drip) as origin:
+        with pytest.raises(http.FetchFailed):
+            http.fetch(f"{origin}/a", io.BytesIO(), max_bytes=1000, timeout_s=0.5, trusted_origin=origin)
+        stop.set()
+
+
+def test_call_answers_with_status_headers_and_json() -> None:
+    with server(reply("422 No", b'{"message":"why"}', "X-Thing: 1")) as origin:
+        answer = http.call("POST", f"{origin}/v1/x", json={"a": 1})
+
+    assert (answer.status, answer.headers["x-thing"], answer.json()) == (422, "1", {"message": "why"})
+
+
+def test_call_refused_is_surely_not_sent() -> None:
+    with pytest.raises(http.NotSent):
+        http.call("POST", f"http://127.0.0.1:{free_port()}/v1/x", json={})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda c: None,
+        lambda c: c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"),
+        reply("200 OK", b"x" * 5000),
+    ],
+)
+def test_call_that_was_sent_and_not_wholly_answered_is_unknown(answer: Callable[[socket.socket], None]) -> None:
+    with server(answer) as origin, pytest.raises(http.NoAnswer):
+        http.call("POST", f"{origin}/v1/x", json={}, timeout_s=3, max_bytes=1000)
+
+
+def test_call_that_hangs_is_unknown() -> None:
+    stop = threading.Event()
+    with server(lambda c: stop.wait(10) and None) as origin:
+        with pytest.raises(http.NoAnswer):
+            http.call("POST", f"{origin}/v1/x", json={}, timeout_s=0.3)
+        stop.set()
+
+
+def test_call_follows_no_redirect() -> None:
+    with server(reply("307 Moved", b"", "Location: https://example.com/")) as origin:
+        assert http.call("GET", f"{origin}/v1/x").status == 307
+
+
+def test_errors_never_show_a_query_string() -> None:
+    with pytest.raises(http.NotSent) as caught:
+        http.call("PUT", f"http://127.0.0.1:{free_port()}/up?sig=topsecret", data=b"x")
+
+    assert "topsecret" not in str(caught.value)
