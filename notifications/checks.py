@@ -23,9 +23,7 @@ def check_templates(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Ch
                 get_template(f"email/{name}/{file}")
             except TemplateDoesNotExist:
                 found.append(
-                    Error(
-                        f"templates/email/{name}/{file} is missing.", hint="Add it.", id="notifications.E001"
-                    )
+                    Error(f"templates/email/{name}/{file} is missing.", hint="Add it.", id="notifications.E001")
                 )
         if template.secret and name not in settings.MAIL_SECRETS:
             found.append(

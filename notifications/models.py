@@ -30,9 +30,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     ),
     MailState.DEFERRED: frozenset({MailState.DELIVERED, MailState.BOUNCED, MailState.FAILED}),
     MailState.DELIVERED: frozenset({MailState.COMPLAINED, MailState.BOUNCED}),
-    MailState.FAILED: frozenset(
-        {MailState.SENT}
-    ),  # the server's late answer to a hand-over given up as unknown
+    MailState.FAILED: frozenset({MailState.SENT}),  # the server's late answer to a hand-over given up as unknown
     MailState.BOUNCED: frozenset(),
     MailState.COMPLAINED: frozenset(),
     MailState.SUPPRESSED: frozenset(),
@@ -77,18 +75,13 @@ class Mail(UUIDModel):
                 name="notifications_mail_state",
             ),
             models.CheckConstraint(
-                condition=~models.Q(state="sending")
-                | models.Q(lease_token__isnull=False, lease_until__isnull=False),
+                condition=~models.Q(state="sending") | models.Q(lease_token__isnull=False, lease_until__isnull=False),
                 name="notifications_mail_sending_is_leased",
             ),
         )
         indexes = (
-            models.Index(
-                fields=["next_at"], condition=models.Q(state="queued"), name="notifications_mail_due"
-            ),
-            models.Index(
-                fields=["lease_until"], condition=models.Q(state="sending"), name="notifications_mail_leased"
-            ),
+            models.Index(fields=["next_at"], condition=models.Q(state="queued"), name="notifications_mail_due"),
+            models.Index(fields=["lease_until"], condition=models.Q(state="sending"), name="notifications_mail_leased"),
             models.Index(fields=["user", "-created_at"], name="notifications_mail_of_user"),
             models.Index(fields=["-created_at"], name="notifications_mail_newest"),
             models.Index(

@@ -11,9 +11,7 @@ from core.models import UUIDModel
 class EmailVerification(UUIDModel):
     """A link that was mailed. Only the hash of its token is kept; it works once."""
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="email_verifications"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="email_verifications")
     email = models.EmailField(help_text="The mailbox this link proves.")
     token_hash = models.CharField(max_length=64, unique=True)
     expires_at = models.DateTimeField()

@@ -1,0 +1,130 @@
+"""Bodies of auth and users."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from accounts.models import Session, User
+from accounts.passwords import MAX_LENGTH, MIN_LENGTH
+from core.api.serializers import Serializer, TextField
+from core.money import EXPONENTS
+
+NAME_LENGTH = User._meta.get_field("first_name").max_length
+
+
+class PasswordField(serializers.CharField):
+    """Taken as typed: nothing is trimmed, and no character is refused but NUL."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, max_length=MAX_LENGTH, write_only=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class RegisterSerializer(Serializer):
+    email = serializers.EmailField(max_length=254)
+    password = PasswordField(min_length=MIN_LENGTH)
+    first_name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
+    last_name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
+
+
+class LoginSerializer(Serializer):
+    email = serializers.EmailField(max_length=254)
+    password = PasswordField()
+    remember_me = serializers.BooleanField(default=False)
+
+
+class RefreshSerializer(Serializer):
+    refresh = serializers.CharField(max_length=2048)
+
+
+class VerifyEmailSerializer(Serializer):
+    token = serializers.CharField(max_length=200)
+
+
+class EmptySerializer(Serializer):
+    """No fields."""
+
+
+class ProfileSerializer(Serializer):
+    username = serializers.RegexField(
+        r"\A[A-Za-z0-9][A-Za-z0-9_.-]{2,29}\Z",
+        required=False,
+        allow_null=True,
+        help_text="3 to 30 letters, digits, dots, dashes and underscores; null takes it away.",
+    )
+    first_name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
+    last_name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
+    bio = TextField(max_length=1000, required=False, allow_blank=True)
+    locale = serializers.RegexField(
+        r"\A([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3})?\Z",
+        required=False,
+        allow_blank=True,
+        help_text="A BCP 47 language tag such as en-IN.",
+    )
+    currency = serializers.ChoiceField(
+        choices=sorted(EXPONENTS),
+        required=False,
+        allow_null=True,
+        help_text="What prices are asked in; null leaves it to the gateway.",
+    )
+
+
+class UserSerializer(serializers.ModelSerializer[User]):
+    class Meta:
+        model = User
+        fields: ClassVar = [
+            "id",
+            "email",
+            "username",
+            "first_name",
+            "last_name",
+            "bio",
+            "locale",
+            "currency",
+            "status",
+            "is_verified",
+            "verified_at",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = fields
+
+    is_verified = serializers.BooleanField(read_only=True)
+
+
+class SignedInSerializer(serializers.Serializer[Any]):
+    user = UserSerializer()
+    access = serializers.CharField(help_text="Send it as `Authorization: Bearer …`.")
+    refresh = serializers.CharField(help_text="Good for one refresh.")
+    expires_in = serializers.IntegerField(help_text="Seconds until the access token runs out.")
+
+
+class VerifiedSerializer(serializers.Serializer[Any]):
+    user = UserSerializer()
+
+
+class SessionSerializer(serializers.ModelSerializer[Session]):
+    is_current = serializers.SerializerMethodField(help_text="The session that asks.")
+
+    class Meta:
+        model = Session
+        fields: ClassVar = [
+            "id",
+            "created_at",
+            "last_seen_at",
+            "expires_at",
+            "ip",
+            "user_agent",
+            "remember",
+            "is_current",
+        ]
+        read_only_fields = fields
+
+    def get_is_current(self, session: Session) -> bool:
+        return bool(session.pk == self.context["request"].auth.pk)

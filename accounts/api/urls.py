@@ -1,0 +1,32 @@
+"""Under /api/v1/."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from accounts.api.authentication import RefreshTokenCount
+from accounts.api.views import AuthViewSet, MeViewSet, SessionViewSet, SignedInAuthViewSet
+
+urlpatterns = [
+    path("auth/register", AuthViewSet.as_view({"post": "register"}), name="auth-register"),
+    path("auth/login", AuthViewSet.as_view({"post": "login"}), name="auth-login"),
+    path(
+        "auth/refresh",
+        AuthViewSet.as_view({"post": "refresh"}, authentication_classes=[RefreshTokenCount]),
+        name="auth-refresh",
+    ),
+    path("auth/verify-email", AuthViewSet.as_view({"post": "verify_email"}), name="auth-verify-email"),
+    path("auth/logout", SignedInAuthViewSet.as_view({"post": "logout"}), name="auth-logout"),
+    path(
+        "auth/resend-verification",
+        SignedInAuthViewSet.as_view({"post": "resend_verification"}),
+        name="auth-resend-verification",
+    ),
+    path(
+        "users/me",
+        MeViewSet.as_view({"get": "retrieve", "put": "update", "patch": "partial_update"}),
+        name="users-me",
+    ),
+    path("users/me/sessions", SessionViewSet.as_view({"get": "list", "delete": "destroy_all"}), name="users-sessions"),
+    path("users/me/sessions/<uuid:pk>", SessionViewSet.as_view({"delete": "destroy"}), name="users-session"),
+]

@@ -1,0 +1,65 @@
+"""What can go wrong with accounts, sign-in and tokens."""
+
+from __future__ import annotations
+
+from core.errors import Error
+
+
+class EmailTaken(Error):
+    code = "email_taken"
+    status = 409
+    message = "There is an account with this e-mail address; sign in instead."
+
+
+class UsernameTaken(Error):
+    code = "username_taken"
+    status = 409
+    message = "This username is taken."
+
+
+class InvalidCredentials(Error):
+    code = "invalid_credentials"
+    status = 401
+    message = "The e-mail address or the password is wrong."
+
+
+class AccountSuspended(Error):
+    code = "account_suspended"
+    status = 403
+    message = "This account is suspended; write to support."
+
+
+class TokenInvalid(Error):
+    code = "token_invalid"
+    status = 401
+    message = "The token is not one of ours, or not of this kind."
+
+
+class TokenExpired(Error):
+    code = "token_expired"
+    status = 401
+    message = "The token has run out; refresh it or sign in again."
+
+
+class SessionEnded(Error):
+    code = "session_ended"
+    status = 401
+    message = "This session has ended; sign in again."
+
+
+class RefreshReused(Error):
+    code = "refresh_reused"
+    status = 401
+    message = "This refresh token was used before, so the whole session is ended; sign in again."
+
+
+class VerificationInvalid(Error):
+    code = "verification_invalid"
+    status = 400
+    message = "This link is not valid, or was used already."
+
+
+class VerificationExpired(Error):
+    code = "verification_expired"
+    status = 400
+    message = "This link has run out; ask for a new one."

@@ -1,0 +1,235 @@
+"""Sign-ins: opening one, spending its refresh token, ending it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models.functions import Now
+from django.db.utils import DatabaseError
+
+import audit
+from accounts import users
+from accounts.emails import fold
+from accounts.errors import AccountSuspended, InvalidCredentials, RefreshReused, SessionEnded
+from accounts.models import EndReason, Session, User, UserStatus
+from core import context
+
+security = structlog.get_logger("security")
+
+# A client whose answer was lost, or whose two tabs refresh at once, presents the spent token again within moments.
+GRACE = timedelta(seconds=10)
+SEEN_EVERY = timedelta(minutes=1)
+
+
+def lifetime(*, remember: bool) -> timedelta:
+    """How long a refresh token may lie unused."""
+    return timedelta(minutes=settings.REMEMBER_ME_MINUTES if remember else settings.REFRESH_TOKEN_MINUTES)
+
+
+def sign_up(*, email: str, password: str, first_name: str = "", last_name: str = "") -> Session:
+    """Register and sign in.
+
+    Raises: EmailTaken, Invalid.
+    Enqueues: notifications.deliver
+    """
+    user = users.register(email=email, password=password, first_name=first_name, last_name=last_name)
+    return open_for(user, remember=False)
+
+
+@audit.writes("session")
+def sign_in(*, email: str, password: str, remember: bool = False) -> Session:
+    """Open a session for whoever knows the password.
+
+    An unknown address costs as much time as a wrong password: both hash once and write the same.
+    Raises: InvalidCredentials, AccountSuspended.
+    """
+    user = _by_email(email)
+    if user is None:
+        make_password(password)
+        matches = False
+    else:
+        matches = user.check_password(password)
+    if user is None or not matches or user.status in (UserStatus.DELETING, UserStatus.DELETED):
+        _refused(user, "invalid_credentials")
+        raise InvalidCredentials
+    if user.status != UserStatus.ACTIVE:
+        _refused(user, "account_suspended")
+        raise AccountSuspended
+    return open_for(user, remember=remember)
+
+
+def _by_email(email: str) -> User | None:
+    try:
+        return User.objects.filter(email=fold(email)).first()
+    except ValueError:
+        return None
+
+
+def _refused(user: User | None, reason: str) -> None:
+    security.warning("login", outcome=reason, user=str(user.pk) if user else None)
+    audit.record("user.login_failed", user or ("user", "unknown"), metadata={"reason": reason}, user=user)
+
+
+@audit.writes("session")
+def open_for(user: User, *, remember: bool) -> Session:
+    """Open a session for somebody who has just proved who they are."""
+    now = context.current()
+    with transaction.atomic():
+        session = Session.objects.create(
+            user=user,
+            ip=now.ip,
+            user_agent=now.user_agent[:400],
+            remember=remember,
+            expires_at=Now() + lifetime(remember=remember),
+        )
+        User.objects.filter(pk=user.pk).update(last_login=Now())
+        audit.record(
+            "user.logged_in",
+            user,
+            metadata={"session": str(session.pk), "remember": remember},
+            user=user,
+            actor_id=user.pk,
+        )
+    session.user = user
+    security.info("login", outcome="ok", user=str(user.pk), session=str(session.pk))
+    return session
+
+
+def authenticate(*, session_id: uuid.UUID, user_id: uuid.UUID, epoch: int) -> Session:
+    """The live session that an access token names, with its user, in one query.
+
+    Raises: SessionEnded, AccountSuspended.
+    """
+    session = (
+        Session.objects.select_related("user")
+        .annotate(
+            is_stale=ExpressionWrapper(Q(last_seen_at__lt=Now() - SEEN_EVERY), output_field=BooleanField()),
+        )
+        .filter(pk=session_id, user_id=user_id)
+        .first()
+    )
+    if session is None:
+        raise SessionEnded
+    _check_live(session, epoch)
+    if session.is_stale:
+        _mark_seen(session)
+    return session
+
+
+def _check_live(session: Session, epoch: int) -> None:
+    if session.user.status == UserStatus.SUSPENDED:
+        raise AccountSuspended
+    if session.ended_at is not None or session.user.epoch != epoch or session.user.status != UserStatus.ACTIVE:
+        raise SessionEnded
+
+
+def _mark_seen(session: Session) -> None:
+    """Note that the session is in use; at most once a minute, and never waiting for another request's lock."""
+    try:
+        Session.objects.filter(
+            pk__in=Session.objects.filter(pk=session.pk, last_seen_at__lt=Now() - SEEN_EVERY)
+            .select_for_update(skip_locked=True, no_key=True)
+            .values("pk")
+        ).update(last_seen_at=Now(), ip=context.current().ip)
+    except DatabaseError:
+        security.warning("last_seen_not_noted", session=str(session.pk), exc_info=True)
+
+
+@audit.writes("session")
+def rotate(*, session_id: uuid.UUID, user_id: uuid.UUID, epoch: int, rotation: int) -> Session:
+    """Spend the refresh token number `rotation` of a session; the answer's `rotation` numbers the next one.
+
+    The token just before the current one is answered with a sibling of the current one within GRACE and from the
+    same user agent. Any older one was stolen or leaked: the session ends for everybody who holds a token of it.
+
+    Locks: the session.
+    Raises: SessionEnded, AccountSuspended, RefreshReused.
+    """
+    now = context.current()
+    agent = now.user_agent[:400]
+    with transaction.atomic():
+        session = (
+            Session.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("user")
+            .annotate(
+                is_expired=ExpressionWrapper(Q(expires_at__lte=Now()), output_field=BooleanField()),
+                in_grace=ExpressionWrapper(Q(rotated_at__gt=Now() - GRACE), output_field=BooleanField()),
+            )
+            .filter(pk=session_id, user_id=user_id)
+            .first()
+        )
+        if session is None or session.is_expired:
+            raise SessionEnded
+        _check_live(session, epoch)
+        spent = rotation != session.rotation
+        sibling = spent and rotation == session.rotation - 1 and session.in_grace and agent == session.user_agent
+        if spent and not sibling:
+            _end(Session.objects.filter(pk=session.pk), EndReason.REUSED)
+        elif not spent:
+            Session.objects.filter(pk=session.pk).update(
+                rotation=F("rotation") + 1,
+                rotated_at=Now(),
+                last_seen_at=Now(),
+                expires_at=Now() + lifetime(remember=session.remember),
+                ip=now.ip,
+                user_agent=agent,
+            )
+            session.rotation += 1
+        if not spent or sibling:
+            audit.record(
+                "session.refreshed",
+                session,
+                metadata={"rotation": session.rotation},
+                user=session.user,
+                actor_id=session.user_id,
+            )
+    if spent and not sibling:
+        security.warning("refresh", outcome="reused", user=str(user_id), session=str(session_id))
+        raise RefreshReused
+    return session
+
+
+@audit.writes("session")
+def end(session: Session, *, reason: EndReason = EndReason.LOGOUT) -> None:
+    """End one session: every token of it is refused from the next request on.
+
+    Idempotent: an ended session stays as it ended.
+    Locks: the session.
+    """
+    with transaction.atomic():
+        _end(Session.objects.filter(pk=session.pk), reason)
+
+
+@audit.writes("session")
+def end_all(user: User, *, reason: EndReason = EndReason.REVOKED) -> int:
+    """End every live session of a person; answers how many.
+
+    Locks: the sessions, by id.
+    """
+    with transaction.atomic():
+        return _end(Session.objects.filter(user=user), reason)
+
+
+def _end(sessions: QuerySet[Session], reason: EndReason) -> int:
+    live = list(
+        sessions.filter(ended_at__isnull=True)
+        .select_related("user")
+        .select_for_update(of=("self",), no_key=True)
+        .order_by("pk")
+    )
+    Session.objects.filter(pk__in=[session.pk for session in live]).update(ended_at=Now(), end_reason=reason)
+    for session in live:
+        audit.record(
+            "user.logged_out",
+            session.user,
+            metadata={"session": str(session.pk), "reason": str(reason)},
+            user=session.user,
+        )
+        security.info("logout", outcome=str(reason), user=str(session.user_id), session=str(session.pk))
+    return len(live)

@@ -1,0 +1,112 @@
+"""People: registration, verification of the mailbox, the profile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils.module_loading import import_string
+from psycopg.errors import UniqueViolation
+
+import audit
+from accounts import passwords, verification
+from accounts.emails import fold
+from accounts.errors import EmailTaken, UsernameTaken
+from accounts.models import User
+from core.errors import Invalid, detail
+from notifications import outbox
+
+security = structlog.get_logger("security")
+
+PROFILE = ("username", "first_name", "last_name", "bio", "locale", "currency")
+
+
+@audit.writes("user")
+def register(*, email: str, password: str, first_name: str = "", last_name: str = "") -> User:
+    """Make a person who has yet to prove their mailbox, with what settings.USER_REGISTERED opens for them.
+
+    Raises: EmailTaken; Invalid for an address that is none or a password that is too weak.
+    Enqueues: notifications.deliver
+    """
+    try:
+        user = User(email=fold(email), first_name=first_name, last_name=last_name)
+    except ValueError as error:
+        raise Invalid(details=[detail("invalid", "Enter a valid email address.", "email")]) from error
+    passwords.check(password, user)
+    user.set_password(password)  # slow on purpose, so before the transaction
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+            for path in settings.USER_REGISTERED:
+                import_string(path)(user=user)
+            verification.issue(user)
+            audit.record("user.registered", user, user=user, actor_id=user.pk, personal={"email": user.email})
+    except IntegrityError as error:
+        if not _violates(error, "accounts_user_email"):
+            raise
+        security.info("register", outcome="email_taken")
+        raise EmailTaken from error
+    security.info("register", outcome="ok", user=str(user.pk))
+    return user
+
+
+@audit.writes("user")
+def verify_email(*, token: str) -> User:
+    """Prove the mailbox by the token that was mailed to it, and give what settings.EMAIL_VERIFIED gives for that.
+
+    Locks: the link, the user; then what the named functions lock.
+    Raises: VerificationInvalid, VerificationExpired.
+    Enqueues: notifications.deliver
+    """
+    with transaction.atomic():
+        user = verification.consume(token).user
+        if not user.is_verified:
+            User.objects.filter(pk=user.pk).update(verified_at=Now(), updated_at=Now())
+            user.refresh_from_db(fields=["verified_at", "updated_at"])
+            for path in settings.EMAIL_VERIFIED:
+                import_string(path)(user=user)
+            outbox.enqueue("welcome", user=user, cause=f"welcome:{user.pk}", context={"first_name": user.first_name})
+        audit.record("user.verified", user, user=user, actor_id=user.pk, personal={"email": user.email})
+    security.info("verify_email", outcome="ok", user=str(user.pk))
+    return user
+
+
+@audit.writes("user")
+def update_profile(user: User, changes: dict[str, Any]) -> User:
+    """Change profile fields (those of PROFILE); what is not named stays.
+
+    Locks: the user.
+    Raises: UsernameTaken.
+    """
+    if unknown := changes.keys() - set(PROFILE):
+        raise ValueError(f"not profile fields: {', '.join(sorted(unknown))}")
+    try:
+        with transaction.atomic():
+            user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=user.pk)
+            old = {name: getattr(user, name) for name in changes if getattr(user, name) != changes[name]}
+            new = {name: changes[name] for name in old}
+            if not new:
+                return user
+            for name, value in new.items():
+                setattr(user, name, value)
+            user.save(update_fields=[*new, "updated_at"])
+            audit.record(
+                "user.updated",
+                user,
+                metadata={"fields": sorted(new)},
+                user=user,
+                personal={"old": old, "new": new},
+            )
+    except IntegrityError as error:
+        if not _violates(error, "accounts_user_username"):
+            raise
+        raise UsernameTaken from error
+    return user
+
+
+def _violates(error: IntegrityError, constraint: str) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, UniqueViolation) and (cause.diag.constraint_name or "").startswith(constraint)

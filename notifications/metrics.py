@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+
+from core.metrics import counted
+
+
+def families() -> Iterator[Metric]:
+    """Mails by template and state, and how long the oldest due one has waited."""
+    yield from counted(
+        "mails",
+        "Mails of the last 90 days, by template and state",
+        ["name", "state"],
+        "SELECT name, state, count(*) FROM notifications_mail"
+        " WHERE created_at > statement_timestamp() - interval '90 days' GROUP BY 1, 2",
+    )
+    yield from counted(
+        "mails_lag_seconds",
+        "How long the oldest due mail has waited",
+        [],
+        "SELECT coalesce(extract(epoch FROM statement_timestamp() - min(next_at)), 0) FROM notifications_mail"
+        " WHERE state = 'queued' AND next_at <= statement_timestamp()",
+    )

@@ -1,0 +1,66 @@
+"""From a row of the outbox to a message: subject, text, HTML with its styles inlined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import parseaddr
+from functools import lru_cache
+from typing import Any
+
+import css_inline
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils.module_loading import import_string
+
+from notifications.mails import TEMPLATES
+from notifications.models import Mail
+
+HIDDEN = "https://hidden.invalid/"  # stands for a secret where staff look at a mail
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    subject: str
+    text: str
+    html: str
+
+
+def product_name() -> str:
+    """What we call ourselves: the display name of DEFAULT_FROM_EMAIL."""
+    return parseaddr(settings.DEFAULT_FROM_EMAIL)[0] or "Atelier"
+
+
+def render(mail: Mail) -> Rendered:
+    """The message as it leaves, secrets included."""
+    maker = settings.MAIL_SECRETS.get(mail.name)
+    return _render(mail.name, mail.context, import_string(maker)(mail) if maker else {})
+
+
+def preview(mail: Mail) -> Rendered:
+    """The message as staff may see it."""
+    return _render(mail.name, mail.context, dict.fromkeys(TEMPLATES[mail.name].secret, HIDDEN))
+
+
+def _render(name: str, context: dict[str, Any], secrets: dict[str, str]) -> Rendered:
+    home = settings.FRONTEND_URL or settings.PUBLIC_URL
+    values = {
+        "product": product_name(),
+        "home_link": home,
+        "dashboard_link": f"{settings.FRONTEND_URL}/dashboard" if settings.FRONTEND_URL else home,
+        "buy_link": f"{settings.FRONTEND_URL}/credits" if settings.FRONTEND_URL else home,
+        "support_email": settings.SUPPORT_EMAIL,
+        **context,
+        **secrets,
+    }
+    # A line break in a subject would start another header.
+    subject = " ".join(render_to_string(f"email/{name}/subject.txt", values).split())[:255]
+    return Rendered(
+        subject=subject,
+        text=render_to_string(f"email/{name}/body.txt", values).strip() + "\n",
+        html=_inliner().inline(render_to_string(f"email/{name}/body.html", values | {"subject": subject})),
+    )
+
+
+@lru_cache(maxsize=1)
+def _inliner() -> css_inline.CSSInliner:
+    return css_inline.CSSInliner(load_remote_stylesheets=False)
