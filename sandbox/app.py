@@ -1,0 +1,35 @@
+"""The ASGI application: every simulated provider under its own path."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from sandbox import control, front, mail
+from sandbox.box import Box
+from sandbox.faults import Faults
+from sandbox.magic_hour import api as magic_hour_api
+from sandbox.magic_hour import dashboard as magic_hour_dashboard
+from sandbox.magic_hour import projects
+from sandbox.razorpay import api as razorpay_api
+from sandbox.razorpay import checkout, payments, refunds
+from sandbox.razorpay import dashboard as razorpay_dashboard
+
+
+def build(box: Box) -> Starlette:
+    for module in (payments, refunds, projects):
+        module.register(box)
+    app = Starlette(
+        routes=[
+            *front.routes,
+            *mail.routes,
+            Mount("/control", routes=control.routes),
+            Mount("/razorpay/v1", routes=razorpay_api.routes),
+            Mount("/razorpay", routes=[*checkout.routes, *razorpay_dashboard.routes]),
+            Mount("/magic-hour", routes=[*magic_hour_api.routes, *magic_hour_dashboard.routes]),
+        ],
+        middleware=[Middleware(Faults, box=box)],
+    )
+    app.state.box = box
+    return app

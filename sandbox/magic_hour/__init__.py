@@ -1,0 +1,1 @@
+"""Magic Hour: upload URLs, the AI headshot generator, image projects."""

@@ -1,0 +1,142 @@
+"""Magic Hour's REST API, `/v1/…`, and the storage links it hands out."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from sandbox import faults, magic
+from sandbox.box import Box, box_of
+from sandbox.magic_hour import files, projects
+from sandbox.magic_hour.errors import MagicHourError
+
+Handler = Callable[[Box, Request], Awaitable[Response]]
+
+
+def answering(handler: Handler, *, with_key: bool = True) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        box = box_of(request)
+        expected = f"Bearer {box.settings.magic_hour_api_key}".encode()
+        try:
+            if with_key and not hmac.compare_digest(request.headers.get("authorization", "").encode(), expected):
+                raise MagicHourError(401, "Unauthorized")
+            return await handler(box, request)
+        except MagicHourError as error:
+            return JSONResponse({"message": error.message}, status_code=error.status, headers=error.headers)
+
+    return answer
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except ValueError:
+        raise MagicHourError(400, "body: Invalid JSON") from None
+    if not isinstance(body, dict):
+        raise MagicHourError(400, "body: Expected object")
+    return body
+
+
+def origin_of(request: Request) -> str:
+    """Links point where the caller found us."""
+    return f"{request.url.scheme}://{request.url.netloc}"
+
+
+async def upload_urls(box: Box, request: Request) -> Response:
+    return JSONResponse(files.upload_urls(box, await body_of(request), origin_of(request)))
+
+
+async def upload(box: Box, request: Request) -> Response:
+    """Take a file through a signed link, in pieces, never whole in memory."""
+    files.check_link(box, request.url.path, request.query_params)
+    path = files.upload_path(box, request.path_params["name"])
+    part = path.with_name(f"{path.name}.part")
+    size = 0
+    try:
+        with part.open("wb") as file:
+            async for piece in request.stream():
+                size += len(piece)
+                if size > files.LARGEST_UPLOAD:
+                    raise MagicHourError(413, "EntityTooLarge")
+                file.write(piece)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return Response()
+
+
+async def create_headshot(box: Box, request: Request) -> Response:
+    project = projects.create_headshot(box, await body_of(request), origin_of(request))
+    if "hang" in project["_words"]:
+        return await faults.hang(request.scope, box)
+    cost = project["credits_charged"]
+    return JSONResponse({"id": project["id"], "credits_charged": cost, "frame_cost": cost})
+
+
+async def show_project(box: Box, request: Request) -> Response:
+    return JSONResponse(projects.public(box, projects.load(box, request.path_params["id"])))
+
+
+async def delete_project(box: Box, request: Request) -> Response:
+    projects.remove(box, projects.load(box, request.path_params["id"]))
+    return Response(status_code=204)
+
+
+async def account(box: Box, request: Request) -> Response:
+    return JSONResponse(
+        {
+            "id": files.ACCOUNT_ID,
+            "email": "sandbox@example.test",
+            "credits": projects.credits(box),
+            "tier": "free",
+            "subscription": None,
+        }
+    )
+
+
+async def download(box: Box, request: Request) -> Response:
+    """Serve an output, or what a magic word made of it."""
+    files.check_link(box, request.url.path, request.query_params)
+    project = projects.load(box, request.path_params["id"])
+    path = box.folder("outputs") / f"{project['id']}.png"
+    if not project["enabled"] or not path.exists():
+        raise MagicHourError(404, "Not Found")
+    if "wrongtype" in project["_words"]:
+        return Response(b"<!doctype html><title>Not a picture</title>", media_type="image/png")
+    if "corrupt" in project["_words"]:
+        whole = path.read_bytes()
+        return Response(whole[: len(whole) * 3 // 5], media_type="image/png")
+    if "huge" in project["_words"]:
+        return StreamingResponse(endless(path.read_bytes()), media_type="image/png")
+    return FileResponse(path, media_type="image/png")
+
+
+async def endless(start: bytes) -> AsyncIterator[bytes]:
+    """A true picture, then zeros up to 2 GB, of which only one piece ever exists."""
+    piece = bytes(256 * 1024)
+    yield start
+    for _ in range((magic.HUGE_BYTES - len(start)) // len(piece)):
+        yield piece
+    yield bytes((magic.HUGE_BYTES - len(start)) % len(piece))
+
+
+async def unknown(box: Box, request: Request) -> Response:
+    raise MagicHourError(404, "Not Found")
+
+
+routes = [
+    Route("/v1/files/upload-urls", answering(upload_urls), methods=["POST"]),
+    Route("/v1/ai-headshot-generator", answering(create_headshot), methods=["POST"]),
+    Route("/v1/image-projects/{id}", answering(show_project), methods=["GET"]),
+    Route("/v1/image-projects/{id}", answering(delete_project), methods=["DELETE"]),
+    Route("/v1/account", answering(account), methods=["GET"]),
+    Route("/v1/{path:path}", answering(unknown), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+    Route("/uploads/{name}", answering(upload, with_key=False), methods=["PUT"]),
+    Route("/downloads/{id}.png", answering(download, with_key=False), methods=["GET"]),
+]

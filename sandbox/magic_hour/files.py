@@ -1,0 +1,111 @@
+"""Input files: signed upload links, and finding the bytes behind an asset path."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sandbox import outbound
+from sandbox.box import Box
+from sandbox.magic_hour.errors import MagicHourError
+from sandbox.render import RenderError
+from sandbox.state import Doc
+from sandbox.tokens import link_signature, new_id
+
+EXTENSIONS = {
+    "image": "png jpg jpeg jfif heic heif webp avif jp2 tiff tif bmp",
+    "video": "mp4 m4v mov webm",
+    "audio": "mp3 wav aac flac webm weba m4a opus ogg oga aiff amr",
+}
+ACCOUNT_ID = "sandbox-account"
+LINK_LIFE_S = 24 * 3600
+LARGEST_UPLOAD = 200 * 1024**2
+LARGEST_FETCH = 50 * 1024**2
+
+
+def iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}Z"
+
+
+def signed_link(box: Box, origin: str, path: str) -> Doc:
+    """A link of ours with an end: expiry by the sandbox's clock, shown in real time."""
+    expires = int(box.agenda.now() + LINK_LIFE_S)
+    signature = link_signature(box.link_secret, path, expires)
+    return {"url": f"{origin}{path}?expires={expires}&sig={signature}", "expires_at": iso(time.time() + LINK_LIFE_S)}
+
+
+def check_link(box: Box, path: str, query: Any) -> None:
+    expires = query.get("expires", "")
+    if not expires.isdecimal() or query.get("sig") != link_signature(box.link_secret, path, int(expires)):
+        raise MagicHourError(403, "SignatureDoesNotMatch")
+    if int(expires) < box.agenda.now():
+        raise MagicHourError(403, "Request has expired")
+
+
+def upload_urls(box: Box, body: dict[str, Any], origin: str) -> Doc:
+    items = body.get("items")
+    if not isinstance(items, list) or not items:
+        raise MagicHourError(400, "items: Required")
+    answers = []
+    for index, item in enumerate(items):
+        kind = item.get("type") if isinstance(item, dict) else None
+        extension = str(item.get("extension", "")).lower() if isinstance(item, dict) else ""
+        if kind not in EXTENSIONS:
+            raise MagicHourError(400, f"items[{index}].type: Invalid enum value. Expected 'video' | 'audio' | 'image'")
+        if extension not in EXTENSIONS[kind].split():
+            raise MagicHourError(400, f"items[{index}].extension: '{extension}' is not supported for {kind}")
+        name = f"{new_id('', 20)}.{extension}"
+        link = signed_link(box, origin, f"/magic-hour/uploads/{name}")
+        answers.append(
+            {
+                "upload_url": link["url"],
+                "expires_at": link["expires_at"],
+                "file_path": f"api-assets/{ACCOUNT_ID}/{name}",
+            }
+        )
+    return {"items": answers}
+
+
+def upload_path(box: Box, name: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9]{20}\.[a-z0-9]{2,4}", name):
+        raise MagicHourError(404, "Not Found")
+    return box.folder("uploads") / name
+
+
+def check_asset(box: Box, value: Any, field: str) -> str:
+    """Answer the asset path if it names an uploaded file, or a URL the provider would accept."""
+    if not isinstance(value, str) or not value:
+        raise MagicHourError(400, f"{field}: Required")
+    if value.startswith(("http://", "https://")):
+        extension = urlsplit(value).path.rpartition(".")[2].lower()
+        if extension not in EXTENSIONS["image"].split():
+            raise MagicHourError(400, f"{field}: the URL must show a supported file extension")
+        return value
+    match = re.fullmatch(rf"api-assets/{ACCOUNT_ID}/([^/]+)", value)
+    if not match or not upload_path(box, match[1]).exists():
+        raise MagicHourError(400, f"{field}: file does not exist: {value}")
+    return value
+
+
+async def photo(box: Box, asset: str) -> Path:
+    """Bring an asset to a local file. The sandbox reaches this machine and PUBLIC_URL only, never the internet.
+
+    Raises: RenderError where the real provider would end the job with an error.
+    """
+    if not asset.startswith("http"):
+        return upload_path(box, asset.rpartition("/")[2])
+    host = urlsplit(asset).hostname
+    if host not in ("127.0.0.1", "localhost", "::1", urlsplit(box.settings.public_url).hostname):
+        raise RenderError("invalid_file_format", f"The sandbox does not fetch from {host}")
+    try:
+        answer = await outbound.request("GET", asset, timeout_s=20, max_bytes=LARGEST_FETCH)
+    except outbound.RequestFailed as error:
+        raise RenderError("invalid_file_format", f"The image could not be downloaded: {error}") from error
+    if answer.status != 200:
+        raise RenderError("invalid_file_format", f"The image could not be downloaded: HTTP {answer.status}")
+    path = upload_path(box, f"{new_id('', 20)}.{urlsplit(asset).path.rpartition('.')[2].lower()}")
+    path.write_bytes(answer.body)
+    return path

@@ -1,0 +1,1 @@
+"""Razorpay: orders, payments, refunds, disputes, the hosted checkout and the gateway's dashboard."""
