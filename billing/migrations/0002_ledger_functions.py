@@ -11,7 +11,7 @@ DROP = """
 DROP TRIGGER ledger_entry_append_only ON billing_ledgerentry;
 DROP TRIGGER ledger_transaction_append_only ON billing_ledgertransaction;
 DROP FUNCTION ledger_refuse_change, ledger_post_house, ledger_grant, ledger_release, ledger_capture, ledger_extend,
-    ledger_hold, ledger_burn, ledger_expire_due, ledger_recall, ledger_write, ledger_house, ledger_new_id;
+    ledger_hold, ledger_burn, ledger_expire_due, ledger_audit, ledger_recall, ledger_write, ledger_house, ledger_new_id;
 ALTER TABLE billing_wallet RESET (fillfactor);
 ALTER TABLE billing_creditlot RESET (fillfactor);
 ALTER TABLE billing_hold RESET (fillfactor);
@@ -19,6 +19,6 @@ ALTER TABLE billing_hold RESET (fillfactor);
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0001_ledger")]
+    dependencies = [("audit", "0001_initial"), ("billing", "0001_ledger")]
 
     operations = [migrations.RunSQL(SQL.read_text(), DROP)]

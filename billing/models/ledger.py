@@ -1,4 +1,4 @@
-"""Wallets and the double-entry ledger behind them. Every write is in billing/ledger.py; most of it runs in PostgreSQL."""
+"""Wallets and the double-entry ledger behind them. Every write is in billing/ledger/, most of it in plpgsql."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ class Wallet(UUIDModel):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user", "kind", "unit"], name="wallet_once_per_user"),
-            models.UniqueConstraint(fields=["kind", "unit"], condition=Q(user__isnull=True), name="wallet_once_for_house"),
+            models.UniqueConstraint(
+                fields=["kind", "unit"], condition=Q(user__isnull=True), name="wallet_once_for_house"
+            ),
             models.CheckConstraint(
                 condition=(
                     Q(user__isnull=False, balance__isnull=False, held__gte=0, frozen__gte=0)
@@ -77,12 +79,16 @@ class Wallet(UUIDModel):
                 name="wallet_kind_fits_owner",
             ),
             models.CheckConstraint(
-                condition=Q(user__isnull=True) | Q(kind="credits", unit="CREDIT") | (~Q(kind="credits") & ~Q(unit="CREDIT")),
+                condition=Q(user__isnull=True)
+                | Q(kind="credits", unit="CREDIT")
+                | (~Q(kind="credits") & ~Q(unit="CREDIT")),
                 name="wallet_credits_hold_credits",
             ),
         ]
         indexes = [
-            models.Index(fields=["next_expiry_at"], condition=Q(next_expiry_at__isnull=False), name="wallet_next_expiry"),
+            models.Index(
+                fields=["next_expiry_at"], condition=Q(next_expiry_at__isnull=False), name="wallet_next_expiry"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -144,7 +150,7 @@ class LedgerTransaction(UUIDModel):
 
 
 class LedgerEntry(models.Model):
-    """One side of a transaction. Numbered under the wallet's lock, so a wallet's entries are ordered by id. Append-only.
+    """One side of a transaction. Numbered under the wallet's lock: a wallet's entries are in order of id. Append-only.
 
     No database foreign key to Wallet: on the few house rows it costs a third of the throughput. Wallets cannot be
     deleted, and check_books looks for orphans.
@@ -221,10 +227,14 @@ class CreditLot(UUIDModel):
     amount = models.BigIntegerField()
     remaining = models.BigIntegerField()
     frozen = models.BigIntegerField(default=0)
-    frozen_at = models.DateTimeField(null=True, help_text="Since when some of it is frozen; thawing gives the time back.")
+    frozen_at = models.DateTimeField(
+        null=True, help_text="Since when some of it is frozen; thawing gives the time back."
+    )
     expires_at = models.DateTimeField(null=True)
     exhausted_at = models.DateTimeField(null=True)
-    source_type = models.CharField(max_length=40, help_text="The payment or invoice that it came from, or another cause.")
+    source_type = models.CharField(
+        max_length=40, help_text="The payment or invoice that it came from, or another cause."
+    )
     source_id = models.UUIDField()
 
     class Meta:

@@ -66,9 +66,37 @@ CREATE FUNCTION ledger_recall(
 $$;
 
 
+-- One audit row about the subject of a movement, in the same round trip and transaction. p_context is what
+-- billing.ledger.calls makes of core.context: actor, on_behalf_of, source, request_id, and where a person asked also
+-- ip, user_agent and `detail`, the text of which audit.trail keeps a salted hash. Without a context nothing is told.
+CREATE FUNCTION ledger_audit(
+    p_action text, p_unit text, p_subject_type text, p_subject_id uuid, p_user uuid, p_new jsonb, p_metadata jsonb,
+    p_context jsonb
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_salt bytea := CASE WHEN p_context ? 'detail' THEN uuid_send(gen_random_uuid()) END;
+    v_log bigint;
+BEGIN
+    IF p_context IS NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO audit_auditlog (action, entity_type, entity_id, user_id, actor_id, on_behalf_of_id, source,
+                                request_id, new, metadata, detail_hash)
+        VALUES (CASE p_unit WHEN 'CREDIT' THEN 'credits.' ELSE 'wallet.' END || p_action, p_subject_type, p_subject_id,
+                p_user, (p_context ->> 'actor')::uuid, (p_context ->> 'on_behalf_of')::uuid, p_context ->> 'source',
+                p_context ->> 'request_id', p_new, p_metadata,
+                sha256(v_salt || convert_to(p_context ->> 'detail', 'UTF8')))
+        RETURNING id INTO v_log;
+    IF v_salt IS NOT NULL THEN
+        INSERT INTO audit_auditdetail (log_id, salt, ip, user_agent, personal)
+            VALUES (v_log, v_salt, (p_context ->> 'ip')::inet, p_context ->> 'user_agent', '{}');
+    END IF;
+END $$;
+
+
 -- Take what has expired. The caller holds the wallet's row lock and passes the row; the changed row comes back.
 -- What is held counts against the soonest to end, and frozen credits do not end.
-CREATE FUNCTION ledger_expire_due(INOUT w billing_wallet) LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger_expire_due(INOUT w billing_wallet, p_context jsonb) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_covered bigint := w.held;
@@ -95,6 +123,8 @@ BEGIN
             SET remaining = remaining - v_take,
                 exhausted_at = CASE WHEN remaining = v_take THEN v_now END
             WHERE id = lot.id;
+        PERFORM ledger_audit('expired', w.unit, 'lot', lot.id, w.user_id,
+                             jsonb_build_object('amount', v_take, 'balance', w.balance), '{}', p_context);
     END LOOP;
     SELECT min(expires_at) INTO w.next_expiry_at
         FROM billing_creditlot WHERE wallet_id = w.id AND exhausted_at IS NULL AND remaining > frozen;
@@ -135,7 +165,7 @@ END $$;
 -- Promise an amount to a subject. status: ok, insufficient, debt_outstanding, mismatch.
 CREATE FUNCTION ledger_hold(
     p_user uuid, p_wallet_kind text, p_unit text, p_amount bigint, p_key text,
-    p_subject_type text, p_subject_id uuid, p_alarm_at timestamptz,
+    p_subject_type text, p_subject_id uuid, p_alarm_at timestamptz, p_context jsonb,
     OUT status text, OUT hold_id uuid, OUT available bigint, OUT is_replay boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -152,7 +182,7 @@ BEGIN
         RETURN;
     END IF;
     IF w.next_expiry_at <= clock_timestamp() THEN
-        w := ledger_expire_due(w);
+        w := ledger_expire_due(w, p_context);
     END IF;
     available := w.balance - w.held - w.frozen;
 
@@ -171,6 +201,9 @@ BEGIN
             UPDATE billing_wallet SET held = held + p_amount, updated_at = clock_timestamp() WHERE id = w.id;
             status := 'ok';
             available := available - p_amount;
+            PERFORM ledger_audit('held', p_unit, p_subject_type, p_subject_id, p_user,
+                                 jsonb_build_object('amount', p_amount, 'available', available),
+                                 jsonb_build_object('hold', p_key), p_context);
             RETURN;
         END IF;
     END IF;
@@ -192,7 +225,7 @@ END $$;
 
 -- Raise an open hold to an absolute amount. status: ok, insufficient, debt_outstanding, closed, unknown.
 CREATE FUNCTION ledger_extend(
-    p_key text, p_to bigint,
+    p_key text, p_to bigint, p_context jsonb,
     OUT status text, OUT hold_id uuid, OUT amount bigint, OUT available bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -209,7 +242,7 @@ BEGIN
     -- Read after the wait: the hold changes only under its wallet's lock.
     SELECT * INTO h FROM billing_hold WHERE key = p_key;
     IF h.state = 'open' AND w.next_expiry_at <= clock_timestamp() THEN
-        w := ledger_expire_due(w);
+        w := ledger_expire_due(w, p_context);
     END IF;
     hold_id := h.id;
     amount := h.amount;
@@ -228,6 +261,9 @@ BEGIN
         status := 'ok';
         available := available - (p_to - h.amount);
         amount := p_to;
+        PERFORM ledger_audit('extended', w.unit, h.subject_type, h.subject_id, w.user_id,
+                             jsonb_build_object('amount', p_to, 'available', available),
+                             jsonb_build_object('hold', p_key), p_context);
     END IF;
 END $$;
 
@@ -235,7 +271,7 @@ END $$;
 -- Take an open hold's amount, or a part, for good and free the rest. Always succeeds on an open hold.
 -- status: ok, released, mismatch (captured before with another amount), excessive, unknown.
 CREATE FUNCTION ledger_capture(
-    p_key text, p_amount bigint, p_actor uuid, p_memo text,
+    p_key text, p_amount bigint, p_actor uuid, p_memo text, p_context jsonb,
     OUT status text, OUT transaction_id uuid, OUT amount bigint, OUT before bigint, OUT after bigint,
     OUT available bigint, OUT user_id uuid, OUT unit text, OUT is_replay boolean
 ) LANGUAGE plpgsql AS $$
@@ -288,17 +324,20 @@ BEGIN
             WHERE id = h.id;
         UPDATE billing_wallet SET balance = w.balance, held = w.held, updated_at = w.updated_at WHERE id = w.id;
         IF w.next_expiry_at <= w.updated_at THEN
-            w := ledger_expire_due(w);
+            w := ledger_expire_due(w, p_context);
         END IF;
         status := 'ok';
         available := w.balance - w.held - w.frozen;
+        PERFORM ledger_audit('captured', w.unit, h.subject_type, h.subject_id, w.user_id,
+                             jsonb_build_object('amount', amount, 'balance', w.balance),
+                             jsonb_build_object('hold', p_key, 'transaction', transaction_id), p_context);
     END IF;
 END $$;
 
 
 -- Free an open hold. status: ok, captured, unknown.
 CREATE FUNCTION ledger_release(
-    p_key text,
+    p_key text, p_context jsonb,
     OUT status text, OUT hold_id uuid, OUT amount bigint, OUT available bigint, OUT user_id uuid,
     OUT is_replay boolean
 ) LANGUAGE plpgsql AS $$
@@ -329,8 +368,11 @@ BEGIN
             UPDATE billing_hold SET state = 'released', closed_at = w.updated_at WHERE id = h.id;
             UPDATE billing_wallet SET held = w.held, updated_at = w.updated_at WHERE id = w.id;
             IF w.next_expiry_at <= w.updated_at THEN
-                w := ledger_expire_due(w);
+                w := ledger_expire_due(w, p_context);
             END IF;
+            PERFORM ledger_audit('released', w.unit, h.subject_type, h.subject_id, w.user_id,
+                                 jsonb_build_object('amount', amount, 'available', w.balance - w.held - w.frozen),
+                                 jsonb_build_object('hold', p_key), p_context);
         END IF;
     END IF;
     available := w.balance - w.held - w.frozen;
@@ -342,7 +384,7 @@ END $$;
 CREATE FUNCTION ledger_grant(
     p_user uuid, p_wallet_kind text, p_unit text, p_amount bigint, p_category text, p_kind text, p_key text,
     p_subject_type text, p_subject_id uuid, p_house text, p_expires_at timestamptz,
-    p_source_type text, p_source_id uuid, p_actor uuid, p_memo text,
+    p_source_type text, p_source_id uuid, p_actor uuid, p_memo text, p_context jsonb,
     OUT status text, OUT transaction_id uuid, OUT balance bigint, OUT repaid bigint, OUT is_replay boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -426,13 +468,17 @@ BEGIN
         WHERE id = w.id;
     status := 'ok';
     balance := w.balance;
+    PERFORM ledger_audit('granted', p_unit, p_subject_type, p_subject_id, p_user,
+                         jsonb_build_object('amount', p_amount, 'repaid', repaid, 'balance', balance),
+                         jsonb_build_object('transaction', transaction_id, 'key', p_key, 'category', p_category),
+                         p_context);
 END $$;
 
 
 -- Post between two of our own wallets: p_amount on the first, the opposite on the second. status: ok, mismatch.
 CREATE FUNCTION ledger_post_house(
     p_kind text, p_key text, p_unit text, p_subject_type text, p_subject_id uuid, p_actor uuid, p_memo text,
-    p_first text, p_amount bigint, p_second text,
+    p_first text, p_amount bigint, p_second text, p_context jsonb,
     OUT status text, OUT transaction_id uuid, OUT is_replay boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -447,6 +493,10 @@ BEGIN
             FROM ledger_recall(p_key, p_kind, v_first, p_amount, p_subject_type, p_subject_id) r;
         is_replay := transaction_id IS NOT NULL;
         status := CASE WHEN is_replay THEN 'ok' ELSE 'mismatch' END;
+    ELSE
+        PERFORM ledger_audit('posted', p_unit, p_subject_type, p_subject_id, NULL,
+                             jsonb_build_object(p_first, p_amount, p_second, -p_amount, 'unit', p_unit),
+                             jsonb_build_object('transaction', transaction_id, 'key', p_key), p_context);
     END IF;
 END $$;
 
@@ -468,3 +518,6 @@ CREATE TRIGGER ledger_entry_append_only
 ALTER TABLE billing_wallet SET (fillfactor = 50);
 ALTER TABLE billing_creditlot SET (fillfactor = 70);
 ALTER TABLE billing_hold SET (fillfactor = 80);
+
+-- Made now, so that no first use waits for another one's.
+SELECT ledger_house(kind, 'CREDIT') FROM unnest(ARRAY['issued', 'promo', 'spent', 'expired', 'adjustment']) kind;
