@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
 import audit
 from billing.ledger.calls import Subject, asked_by
-from billing.models import Wallet
+from billing.models import CreditLot, Wallet
 
 
 def lock(wallets: QuerySet[Wallet]) -> list[Wallet]:
@@ -69,22 +70,21 @@ def end_lots(*, user_id: uuid.UUID, source: Subject | None = None) -> int:
         if not wallets:
             return 0
         [wallet] = wallets
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE billing_creditlot SET expires_at = clock_timestamp()"
-                " WHERE wallet_id = %s AND exhausted_at IS NULL"
-                " AND (expires_at IS NULL OR expires_at > clock_timestamp())"
-                " AND (%s::text IS NULL OR (source_type = %s AND source_id = %s))",
-                [wallet.pk, source and source[0], *(source or (None, None))],
-            )
-            ended = cursor.rowcount
+        lots = CreditLot.objects.filter(wallet=wallet, exhausted_at__isnull=True).filter(
+            Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
+        )
+        if source is not None:
+            lots = lots.filter(source_type=source[0], source_id=source[1])
+        ended = [lot.pk for lot in lots]
+        if ended:
+            CreditLot.objects.filter(pk__in=ended).update(expires_at=Now())
         gone = expire_due(wallet, at_once=True)
         if ended:
             audit.record(
                 "credits.ended",
                 source or ("user", user_id),
                 user=user_id,
-                new={"lots": ended, "gone": gone, "balance": wallet.balance},
+                new={"lots": len(ended), "gone": gone, "balance": wallet.balance},
             )
         return gone
 
