@@ -93,17 +93,25 @@ def resend(user: User) -> EmailVerification | None:
 
 def look(token: str) -> Literal["ready", "done", "expired", "invalid"]:
     """What using the link up would do, without doing it."""
-    verification = _by_token(EmailVerification.objects.select_related("user"), token)
-    if verification is None:
+    try:
+        verification, is_expired = _by_token(EmailVerification.objects.select_related("user"), token)
+    except VerificationInvalid:
         return "invalid"
     if verification.used_at is not None:
         return "done" if verification.user.is_verified else "invalid"
-    return "expired" if verification.is_expired else "ready"
+    return "expired" if is_expired else "ready"
 
 
-def _by_token(links: QuerySet[EmailVerification], token: str) -> EmailVerification | None:
+def _by_token(links: QuerySet[EmailVerification], token: str) -> tuple[EmailVerification, bool]:
+    """The link and whether it has run out.
+
+    Raises: VerificationInvalid for a token that no link has.
+    """
     expired = ExpressionWrapper(Q(expires_at__lte=Now()), output_field=BooleanField())
-    return links.annotate(is_expired=expired).filter(token_hash=hash_of(token)).first()
+    found = links.annotate(is_expired=expired).filter(token_hash=hash_of(token)).first()
+    if found is None:
+        raise VerificationInvalid
+    return found, found.is_expired
 
 
 def consume(token: str) -> EmailVerification:
@@ -113,12 +121,10 @@ def consume(token: str) -> EmailVerification:
     Raises: VerificationInvalid, VerificationExpired.
     """
     links = EmailVerification.objects.select_for_update(of=("self",), no_key=True)
-    verification = _by_token(links, token)
-    if verification is None:
-        raise VerificationInvalid
+    verification, is_expired = _by_token(links, token)
     if verification.used_at is not None:
         raise VerificationInvalid
-    if verification.is_expired:
+    if is_expired:
         raise VerificationExpired
     verification.user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=verification.user_id)
     # The address may have been changed since the mail left: then it proves the wrong mailbox.

@@ -25,10 +25,10 @@ def check_templates(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Ch
                 found.append(
                     Error(f"templates/email/{name}/{file} is missing.", hint="Add it.", id="notifications.E001")
                 )
-        if template.secret and name not in settings.MAIL_SECRETS:
+        if template.made and name not in settings.MAIL_SECRETS:
             found.append(
                 Error(
-                    f"No function in MAIL_SECRETS makes {', '.join(sorted(template.secret))} of {name!r}.",
+                    f"No function in MAIL_SECRETS makes {', '.join(sorted(template.made))} of {name!r}.",
                     hint="Name it by its dotted path.",
                     id="notifications.E002",
                 )

@@ -10,7 +10,6 @@ than a rare lost one. The Message-ID comes from the row, so what is doubled outs
 from __future__ import annotations
 
 import time
-import uuid
 from datetime import timedelta
 from email.utils import parseaddr
 from typing import Any
@@ -42,7 +41,7 @@ HAND_OVER_LEASE = timedelta(minutes=3)
 MAX_ATTEMPTS = 20
 FIRST_RETRY = timedelta(seconds=15)
 LONGEST_RETRY = timedelta(hours=2)
-KEEP = timedelta(days=90)
+KEEP_DAYS = 90
 _SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
@@ -258,7 +257,7 @@ def recover_lapsed() -> int:
 
 
 def purge() -> int:
-    """Forget what old mails said: context, subject and error go after KEEP, the row and its state stay.
+    """Forget what old mails said: context, subject and error go after KEEP_DAYS, the row and its state stay.
 
     Idempotent: a purged mail is not looked at again.
     """
@@ -269,11 +268,11 @@ def purge() -> int:
             SET context = '{}', subject = '', error = '', purged_at = statement_timestamp()
             WHERE id IN (
                 SELECT id FROM notifications_mail
-                WHERE purged_at IS NULL AND created_at < statement_timestamp() - %s
+                WHERE purged_at IS NULL AND created_at < statement_timestamp() - make_interval(days => %s)
                     AND state NOT IN ('queued', 'sending')
                 ORDER BY created_at LIMIT 5000 FOR UPDATE SKIP LOCKED
             )
             """,
-            [KEEP],
+            [KEEP_DAYS],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)

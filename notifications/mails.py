@@ -9,21 +9,21 @@ from dataclasses import dataclass
 class Template:
     """A folder of templates/email/ and the context keys its caller has to give (plain JSON; amounts as shown).
 
-    `secret` are keys that settings.MAIL_SECRETS makes at rendering; they are never stored or shown to staff.
+    `made` are secret keys that settings.MAIL_SECRETS makes at rendering; they are never stored or shown to staff.
     """
 
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
-    secret: frozenset[str] = frozenset()
+    made: frozenset[str] = frozenset()
 
 
-def _template(required: str = "", optional: str = "", secret: str = "") -> Template:
-    return Template(frozenset(required.split()), frozenset(optional.split()), frozenset(secret.split()))
+def _template(required: str = "", optional: str = "", made: str = "") -> Template:
+    return Template(frozenset(required.split()), frozenset(optional.split()), frozenset(made.split()))
 
 
 TEMPLATES: dict[str, Template] = {
     "welcome": _template(optional="first_name"),
-    "verify-email": _template(required="verification_id", secret="link"),
+    "verify-email": _template(required="verification_id", made="link"),
     "payment-confirmation": _template(required="payment_id amount credits currency date"),
     "payment-failed": _template(required="payment_id amount reason"),
     "headshot-generated": _template(required="job_id credits_used", optional="name link"),

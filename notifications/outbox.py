@@ -48,7 +48,7 @@ def enqueue(
             ON CONFLICT (cause) DO NOTHING
             RETURNING id
             """,
-            [new_id(), cause, name, user and user.pk, to, json.dumps(context, cls=DjangoJSONEncoder)],
+            [new_id(), cause, name, user.pk if user else None, to, json.dumps(context, cls=DjangoJSONEncoder)],
         )
         row = cursor.fetchone()
     if row is None:

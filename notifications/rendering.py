@@ -38,7 +38,7 @@ def render(mail: Mail) -> Rendered:
 
 def preview(mail: Mail) -> Rendered:
     """The message as staff may see it."""
-    return _render(mail.name, mail.context, dict.fromkeys(TEMPLATES[mail.name].secret, HIDDEN))
+    return _render(mail.name, mail.context, dict.fromkeys(TEMPLATES[mail.name].made, HIDDEN))
 
 
 def _render(name: str, context: dict[str, Any], secrets: dict[str, str]) -> Rendered:

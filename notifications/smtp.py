@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.mail.backends import smtp
 
-_Base = smtplib.SMTP if TYPE_CHECKING else object
 
-
-class _Told(_Base):
+class _SMTP(smtplib.SMTP):
     """Notes the moment from which the server may keep the message: when its bytes begin to leave."""
 
     has_begun = False
@@ -27,11 +25,7 @@ class _Told(_Base):
         super().send(s)
 
 
-class _SMTP(_Told, smtplib.SMTP):
-    pass
-
-
-class _SMTPOverTLS(_Told, smtplib.SMTP_SSL):
+class _SMTPOverTLS(_SMTP, smtplib.SMTP_SSL):
     pass
 
 

@@ -13,6 +13,13 @@ from accounts.models import Session, User
 from core import context
 
 
+class SignedInRequest(Request):
+    """What a view gets that nobody reaches without a live session."""
+
+    user: User
+    auth: Session
+
+
 class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <access token>`; `request.auth` is the live session.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from rest_framework import serializers
 
@@ -78,7 +78,7 @@ class ProfileSerializer(Serializer):
 class UserSerializer(serializers.ModelSerializer[User]):
     class Meta:
         model = User
-        fields: ClassVar = [
+        fields = [
             "id",
             "email",
             "username",
@@ -114,7 +114,7 @@ class SessionSerializer(serializers.ModelSerializer[Session]):
 
     class Meta:
         model = Session
-        fields: ClassVar = [
+        fields = [
             "id",
             "created_at",
             "last_seen_at",

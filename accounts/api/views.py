@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -13,7 +13,8 @@ from rest_framework.response import Response
 
 from accounts import errors, sessions, users, verification
 from accounts.api import serializers, tokens
-from accounts.models import Session
+from accounts.api.authentication import SignedInRequest
+from accounts.models import EndReason, Session
 from core import context, ratelimit
 from core.api.permissions import IsSignedIn, Public
 from core.api.views import ViewSet
@@ -40,16 +41,16 @@ def _signed_in(session: Session) -> dict[str, Any]:
 class AuthViewSet(ViewSet):
     """Public: whoever calls these has no token yet, so an old one in the header is not looked at."""
 
-    authentication_classes: ClassVar = []
-    permission_classes: ClassVar = [Public]
+    authentication_classes = []
+    permission_classes = [Public]
     pagination_class = None
-    errors: ClassVar = {
+    errors = {
         "register": [errors.EmailTaken, Unavailable],
         "login": [errors.InvalidCredentials, errors.AccountSuspended, Unavailable],
         "refresh": [*TOKEN_ERRORS, errors.RefreshReused, Unavailable],
         "verify_email": [errors.VerificationInvalid, errors.VerificationExpired, Unavailable],
     }
-    throttle_scopes: ClassVar = {
+    throttle_scopes = {
         "register": ["auth", "registrations"],
         "login": ["auth"],
         "refresh": ["refresh"],
@@ -129,10 +130,10 @@ class AuthViewSet(ViewSet):
 
 
 class SignedInAuthViewSet(ViewSet):
-    permission_classes: ClassVar = [IsSignedIn]
+    permission_classes = [IsSignedIn]
     pagination_class = None
-    errors: ClassVar = TOKEN_ERRORS
-    throttle_scopes: ClassVar = {"resend_verification": ["auth"]}
+    errors = TOKEN_ERRORS
+    throttle_scopes = {"resend_verification": ["auth"]}
 
     @extend_schema(
         operation_id="auth_logout",
@@ -141,7 +142,7 @@ class SignedInAuthViewSet(ViewSet):
         request=serializers.EmptySerializer,
         responses={204: OpenApiResponse(description="Signed out.")},
     )
-    def logout(self, request: Request) -> Response:
+    def logout(self, request: SignedInRequest) -> Response:
         serializers.EmptySerializer(data=request.data).is_valid(raise_exception=True)
         sessions.end(request.auth)
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -153,23 +154,23 @@ class SignedInAuthViewSet(ViewSet):
         request=serializers.EmptySerializer,
         responses={202: OpenApiResponse(description="A mail is on its way if the address is not confirmed yet.")},
     )
-    def resend_verification(self, request: Request) -> Response:
+    def resend_verification(self, request: SignedInRequest) -> Response:
         serializers.EmptySerializer(data=request.data).is_valid(raise_exception=True)
         verification.resend(request.user)
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
 class MeViewSet(ViewSet):
-    permission_classes: ClassVar = [IsSignedIn]
+    permission_classes = [IsSignedIn]
     pagination_class = None
-    errors: ClassVar = {
+    errors = {
         "retrieve": TOKEN_ERRORS,
         "update": [*TOKEN_ERRORS, errors.UsernameTaken],
         "partial_update": [*TOKEN_ERRORS, errors.UsernameTaken],
     }
 
     @extend_schema(operation_id="users_me", summary="Who am I", responses=serializers.UserSerializer)
-    def retrieve(self, request: Request) -> Response:
+    def retrieve(self, request: SignedInRequest) -> Response:
         return Response(serializers.UserSerializer(request.user).data)
 
     @extend_schema(
@@ -179,7 +180,7 @@ class MeViewSet(ViewSet):
         request=serializers.ProfileSerializer,
         responses=serializers.UserSerializer,
     )
-    def update(self, request: Request) -> Response:
+    def update(self, request: SignedInRequest) -> Response:
         body = serializers.ProfileSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         user = users.update_profile(request.user, dict(body.validated_data))
@@ -192,13 +193,13 @@ class MeViewSet(ViewSet):
         request=serializers.ProfileSerializer,
         responses=serializers.UserSerializer,
     )
-    def partial_update(self, request: Request) -> Response:
+    def partial_update(self, request: SignedInRequest) -> Response:
         return self.update(request)
 
 
 class SessionViewSet(ViewSet):
-    permission_classes: ClassVar = [IsSignedIn]
-    errors: ClassVar = TOKEN_ERRORS
+    permission_classes = [IsSignedIn]
+    errors = TOKEN_ERRORS
     serializer_class = serializers.SessionSerializer
     queryset = Session.objects.none()
 
@@ -210,7 +211,7 @@ class SessionViewSet(ViewSet):
         )
 
     @extend_schema(operation_id="users_sessions_list", summary="Where I am signed in")
-    def list(self, request: Request) -> Response:
+    def list(self, request: SignedInRequest) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
@@ -220,7 +221,7 @@ class SessionViewSet(ViewSet):
         description="Ends every session, this one included.",
         responses={204: OpenApiResponse(description="Signed out everywhere.")},
     )
-    def destroy_all(self, request: Request) -> Response:
+    def destroy_all(self, request: SignedInRequest) -> Response:
         sessions.end_all(request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -229,6 +230,6 @@ class SessionViewSet(ViewSet):
         summary="Sign out one session",
         responses={204: OpenApiResponse(description="Signed out.")},
     )
-    def destroy(self, request: Request, pk: str) -> Response:
-        sessions.end(self.get_object(), reason=sessions.EndReason.REVOKED)
+    def destroy(self, request: SignedInRequest, pk: str) -> Response:
+        sessions.end(self.get_object(), reason=EndReason.REVOKED)
         return Response(status=status.HTTP_204_NO_CONTENT)

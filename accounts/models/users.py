@@ -42,12 +42,12 @@ class UserManager(BaseUserManager["User"]):
 
 class User(UUIDModel, AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(unique=True, help_text="Folded by accounts.emails.fold before it is stored.")
-    username = models.CharField(max_length=30, null=True, blank=True)  # noqa: DJ001 (unique, so absent is null)
+    username = models.CharField(max_length=30, null=True, blank=True)
     first_name = models.CharField(max_length=100, blank=True)
     last_name = models.CharField(max_length=100, blank=True)
     bio = models.TextField(max_length=1000, blank=True)
     locale = models.CharField(max_length=35, blank=True)
-    currency = models.CharField(max_length=3, null=True, blank=True)  # noqa: DJ001 (null = the gateway's own)
+    currency = models.CharField(max_length=3, null=True, blank=True)
     status = models.CharField(max_length=9, choices=UserStatus, default=UserStatus.ACTIVE)
     verified_at = models.DateTimeField(null=True, blank=True)
     epoch = models.PositiveIntegerField(

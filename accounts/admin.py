@@ -1,0 +1,126 @@
+"""People, sessions and verification links in the ops console."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from unfold.forms import UserCreationForm
+
+from accounts import staff
+from accounts.emails import fold
+from accounts.models import EmailVerification, Session, User
+from core.admin import ModelAdmin, ReadOnlyModelAdmin
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+    """The staff groups and what they may do."""
+
+
+class StaffCreationForm(UserCreationForm):
+    class Meta:
+        model = User
+        fields = ("email", "first_name", "last_name")
+
+    def clean_email(self) -> str:
+        try:
+            return fold(self.cleaned_data["email"])
+        except ValueError as error:
+            raise ValidationError("Enter a valid email address.") from error
+
+
+@admin.register(User)
+class UserAdmin(ModelAdmin):
+    """Customers register themselves: adding here makes staff. Passwords are nobody's to choose for another."""
+
+    list_display = ["created_at", "email", "get_full_name", "status", "verified_at", "is_staff"]
+    list_display_links = ["created_at", "email"]
+    list_filter = ["status", "is_staff"]
+    search_fields = ["email__startswith"]
+    search_help_text = "The beginning of the e-mail address, or the whole id"
+    ordering = ["-created_at"]
+    filter_horizontal = ["groups"]
+    add_fieldsets = [
+        (None, {"fields": ["email", "first_name", "last_name", "usable_password", "password1", "password2"]})
+    ]
+    fieldsets = [
+        (None, {"fields": ["id", "email", "username", "first_name", "last_name", "bio", "locale", "currency"]}),
+        ("Standing", {"fields": ["status", "verified_at", "epoch", "created_at", "updated_at", "last_login"]}),
+        ("Staff", {"fields": ["is_staff", "is_superuser", "groups"]}),
+    ]
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is None:
+            kwargs["form"] = StaffCreationForm
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        return self.fieldsets if obj else self.add_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        if obj is None:
+            return []
+        shown = [name for _, options in self.fieldsets for name in options["fields"]]
+        # Only a superuser makes staff, so that nobody can widen their own rights.
+        may_edit = {*staff.EDITABLE, "groups"} if request.user.is_superuser else {"first_name", "last_name"}
+        return [name for name in shown if name not in may_edit]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        try:
+            return queryset.filter(pk=search_term.strip()), False
+        except ValidationError:
+            found: tuple[Any, bool] = super().get_search_results(request, queryset, search_term.strip().casefold())
+            return found
+
+    def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
+        if not change:
+            staff.create(obj, actor=_actor(request))
+            return
+        changes = {name: form.cleaned_data[name] for name in form.changed_data if name in staff.EDITABLE}
+        if changes:
+            staff.update(obj, changes, actor=_actor(request))
+
+    def save_related(self, request: HttpRequest, form: forms.ModelForm, formsets: Any, change: bool) -> None:
+        user: User = form.instance
+        before = set(user.groups.values_list("name", flat=True))
+        super().save_related(request, form, formsets, change)
+        after = set(user.groups.values_list("name", flat=True))
+        if before != after:
+            staff.note_groups(user, before=before, after=after, actor=_actor(request))
+
+
+def _actor(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "user", "ip", "user_agent", "last_seen_at", "expires_at", "ended_at", "end_reason"]
+    list_select_related = ["user"]
+    list_filter = ["end_reason", "remember"]
+    search_fields = ["user__email__startswith", "ip__exact"]
+    ordering = ["-created_at"]
+
+
+@admin.register(EmailVerification)
+class EmailVerificationAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "user", "email", "expires_at", "used_at"]
+    list_select_related = ["user"]
+    search_fields = ["email__exact"]
+    ordering = ["-created_at"]
+    exclude = ["token_hash"]
