@@ -18,16 +18,59 @@ POINTS: dict[str, str] = {
     "notifications.claimed": "a mail is leased | nothing of it has left",
     "notifications.handed_over": "a mail is marked as handed over | the server has none of it",
     "notifications.accepted": "the mail server has taken a mail | the row does not say so yet",
+    "generation.jobs.created": "a job's order is written, in whatever transaction holds it | it is not answered",
+    "generation.photos.saved": "a photo's bytes are stored | its row is not there",
+    "generation.inputs.saved": "the picture at an image_url is stored | the job does not have it yet",
+    "generation.submit.claimed": "a queued job is leased | the provider has heard nothing",
+    "generation.submit.prepared": "the inputs are at the provider | the attempt is not committed",
+    "generation.submit.committed": "the attempt is committed | the call that costs is not made",
+    "generation.submit.answered": "the provider took the job | its id is not written down",
+    "generation.submit.recorded": "the job runs | nobody has looked at it yet",
+    "generation.poll.claimed": "a running job is leased | the provider is not asked",
+    "generation.poll.answered": "the provider said how the job stands | nothing is written down",
+    "generation.poll.storing": "the job is storing | nothing is fetched",
+    "generation.store.claimed": "a job in storing is leased | nothing is fetched",
+    "generation.store.fetched": "an output is on disk and proved | no key is intended",
+    "generation.store.intended": "the keys are written down | the bytes are not stored",
+    "generation.store.saved": "all bytes are stored | the job has not ended",
+    "generation.finish.decided": "the job's row has its end, uncommitted | credits and mail have not moved",
+    "generation.finish.settled": "credits have moved, uncommitted | mail and audit are not written",
+    "generation.finish.committed": "the job has ended | nobody is told",
+    "generation.discard.deleted": "the provider's copy is deleted | the attempt does not say so",
+    "generation.files.deleted": "a file's bytes are deleted | its row is still there",
 }
 
 
 def reach(name: str) -> None:
     """Die here by SIGKILL when armed for `name`; otherwise do nothing.
 
+    KILL_POINT is a name, or `@` and a file that holds one: whoever dies takes the file along, so it happens once.
     Raises: KeyError for a name that is not in POINTS, when running tests.
     """
     if settings.ENVIRONMENT != "test":
         return
     POINTS[name]
-    if name == settings.KILL_POINT:
+    if _armed() == name and _take():
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _armed() -> str:
+    armed: str = settings.KILL_POINT
+    if not armed.startswith("@"):
+        return armed
+    try:
+        with open(armed[1:]) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _take() -> bool:
+    """Whether this process is the one to die."""
+    if not settings.KILL_POINT.startswith("@"):
+        return True
+    try:
+        os.unlink(settings.KILL_POINT[1:])
+    except FileNotFoundError:
+        return False
+    return True
