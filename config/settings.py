@@ -180,6 +180,8 @@ WAKE_EVERY_S: dict[str, float] = {
     "notifications.deliver": 10,
     "notifications.purge": 3600,
     "inbox.purge": 86_400,
+    "generation.advance": 5,
+    "generation.sweep": 15,
 }
 WAKE_EVERY_S |= {name: float(s) for name, s in (p.split("=") for p in env.list("WAKE_EVERY_S", default=[]))}
 
@@ -201,7 +203,7 @@ EMAIL_VERIFIED = ["billing.grants.sign_up"]
 MAIL_SECRETS = {"verify-email": "accounts.verification.mail_secrets"}  # made at rendering, never stored
 BILLING_FULFILMENT: dict[str, str] = {}
 BOOK_CHECKS = ["generation.books.checks"]
-METRICS_SOURCES = ["inbox.metrics.families", "notifications.metrics.families"]
+METRICS_SOURCES = ["inbox.metrics.families", "notifications.metrics.families", "generation.metrics.families"]
 HEALTH_SOURCES: list[str] = []
 
 
@@ -248,6 +250,22 @@ RAZORPAY_WEBHOOK_SECRET = secret("RAZORPAY_WEBHOOK_SECRET")
 MAGIC_HOUR_BASE_URL = provider_url("MAGIC_HOUR_BASE_URL", "https://api.magichour.ai")
 MAGIC_HOUR_API_KEY = secret("MAGIC_HOUR_API_KEY")
 MAGIC_HOUR_WEBHOOK_SECRET = secret("MAGIC_HOUR_WEBHOOK_SECRET")
+MAGIC_HOUR_TIMEOUT_S = env.float("MAGIC_HOUR_TIMEOUT_S", default=30)  # each call; must end well before the lease
+MAGIC_HOUR_RESOLVE_S = env.float("MAGIC_HOUR_RESOLVE_S", default=300)  # a callback can still name a lost submission
+
+
+# --- Generation ---------------------------------------------------------------------------------------------------
+
+GENERATION_DEADLINES_S = {"headshot": env.float("HEADSHOT_DEADLINE_S", default=900)}
+GENERATION_LEASE_S = env.float("GENERATION_LEASE_S", default=120)
+GENERATION_POLL_MIN_S = env.float("GENERATION_POLL_MIN_S", default=5)
+GENERATION_POLL_MAX_S = env.float("GENERATION_POLL_MAX_S", default=60)
+GENERATION_LATE_CANCELS_PER_DAY = env.int("GENERATION_LATE_CANCELS_PER_DAY", default=5)
+# provider: (calls, per seconds), polls and submissions together
+PROVIDER_RATES: dict[str, tuple[int, float]] = {"magic-hour": (env.int("MAGIC_HOUR_CALLS_PER_10S", default=100), 10)}
+PHOTO_MAX_BYTES = env.int("PHOTO_MAX_BYTES", default=50_000_000)
+PHOTO_MAX_PIXELS = env.int("PHOTO_MAX_PIXELS", default=80_000_000)  # measured: 0.8 GB in the decoder's own process
+OUTPUT_MAX_BYTES = {"headshot": env.int("HEADSHOT_MAX_BYTES", default=50_000_000)}
 
 
 # --- Files --------------------------------------------------------------------------------------------------------
