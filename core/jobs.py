@@ -16,6 +16,9 @@ from core.ids import new_id
 
 log = structlog.get_logger("jobs")
 
+# Task name → queue; Celery asks `route`.
+_queue_of: dict[str, str] = {}
+
 QUEUES = ("default", "providers", "providers_sync", "bulk", "mail", "webhooks")
 
 
@@ -39,9 +42,15 @@ def task(name: str, *, queue: str = "default") -> Callable[[Callable[[], None]],
                     connection.close_if_unusable_or_obsolete()
                     raise
 
-        return shared_task(name=name, queue=queue, acks_late=True, ignore_result=True)(run)
+        _queue_of[name] = queue
+        return shared_task(name=name, acks_late=True, ignore_result=True)(run)
 
     return declare
+
+
+def route(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+    """Celery's router: the queue that the task was declared with."""
+    return {"queue": _queue_of[name]} if name in _queue_of else None
 
 
 def wake(name: str) -> None:

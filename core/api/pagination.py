@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import QuerySet
 from rest_framework.pagination import PageNumberPagination
-from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from core.errors import Invalid, NotFound, detail
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
 
 
 def whole(request: Request, name: str, default: int, low: int, high: int) -> int:

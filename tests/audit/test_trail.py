@@ -1,0 +1,94 @@
+"""The audit log tells who did what, travels with its transaction, and cannot be changed."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+import audit
+from audit.models import AuditDetail, AuditLog
+from audit.trail import AuditMissing, detail_hash
+from core import context
+from core.ids import new_id
+from inbox.models import Delivery
+
+
+@pytest.mark.django_db
+def test_a_row_tells_who_what_where_and_keeps_persons_apart() -> None:
+    actor, owner = new_id(), new_id()
+
+    with context.use(request_id="r-1", ip="192.0.2.7", user_agent="curl", source="API", actor_id=actor):
+        audit.record(
+            "user.updated",
+            ("user", owner),
+            old={"bio": "a"},
+            new={"bio": "b"},
+            metadata={"via": "form"},
+            user=owner,
+            personal={"email": "alice@example.test"},
+        )
+
+    row = AuditLog.objects.select_related("detail").get()
+    assert (row.action, row.entity_type, row.entity_id) == ("user.updated", "user", str(owner))
+    assert (row.user_id, row.actor_id, row.source, row.request_id) == (owner, actor, "API", "r-1")
+    assert (row.old, row.new, row.metadata) == ({"bio": "a"}, {"bio": "b"}, {"via": "form"})
+    assert (row.detail.ip, row.detail.user_agent) == ("192.0.2.7", "curl")
+    assert row.detail.personal == {"email": "alice@example.test"}
+    assert "alice" not in str([row.old, row.new, row.metadata])
+    assert bytes(row.detail_hash) == detail_hash(
+        bytes(row.detail.salt), "192.0.2.7", "curl", {"email": "alice@example.test"}
+    )
+
+
+@pytest.mark.django_db
+def test_a_row_of_the_system_has_no_detail_and_costs_one_round_trip(django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
+    with django_assert_num_queries(1):
+        audit.record("payment.expired", ("payment", "1"))
+
+    assert AuditLog.objects.get().detail_hash is None
+    assert not AuditDetail.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_goes_with_its_transaction() -> None:
+    with pytest.raises(RuntimeError), transaction.atomic():
+        audit.record("payment.created", ("payment", "1"))
+        raise RuntimeError
+
+    assert not AuditLog.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "sql",
+    ["UPDATE audit_auditlog SET action = 'x'", "DELETE FROM audit_auditlog", "TRUNCATE audit_auditlog CASCADE"],
+)
+def test_the_database_refuses_to_change_the_log(sql: str) -> None:
+    audit.record("payment.created", ("payment", "1"))
+
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql)
+
+    assert AuditLog.objects.get().action == "payment.created"
+
+
+@pytest.mark.django_db
+def test_a_writer_that_leaves_no_row_is_caught() -> None:
+    @audit.writes("delivery")
+    def silent() -> None:
+        Delivery.objects.create(provider="probe", sha256=b"1", body=b"{}")
+
+    @audit.writes("delivery")
+    def telling() -> None:
+        Delivery.objects.create(provider="probe", sha256=b"2", body=b"{}")
+        audit.record("delivery.created", ("delivery", "1"))
+
+    @audit.writes("delivery")
+    def outer() -> None:
+        telling()
+
+    telling()
+    Delivery.objects.all().delete()
+    outer()
+    with pytest.raises(AuditMissing, match="silent"):
+        silent()

@@ -1,0 +1,184 @@
+"""Every refusal under /api/ has one shape, one clear sentence and a request id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from audit.models import AuditLog
+from tests.people import make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.core.probe")]
+
+
+@pytest.fixture
+def client() -> Client:
+    user = make_user(email="alice@example.test")
+    return Client(headers={"X-Test-User": user.email}, raise_request_exception=False)
+
+
+def refusal(response: Any, status: int, code: str) -> dict[str, Any]:
+    body: dict[str, Any] = response.json()
+    assert response.status_code == status, body
+    assert list(body) == ["error", "message", "details", "charged", "request_id"]
+    assert body["error"] == code
+    assert body["message"]
+    assert isinstance(body["details"], list)
+    assert body["request_id"] == response["X-Request-ID"]
+    return body
+
+
+def post(client: Client, body: Any, key: str = "k1", **headers: str) -> Any:
+    return client.post(
+        "/api/v1/things",
+        body,
+        content_type="application/json",
+        headers={"Idempotency-Key": key, **headers},
+    )
+
+
+def test_unknown_address() -> None:
+    refusal(Client().get("/api/v1/nothing"), 404, "not_found")
+
+
+def test_not_signed_in() -> None:
+    response = Client().get("/api/v1/things")
+
+    refusal(response, 401, "not_authenticated")
+    assert response["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_mailbox_not_verified() -> None:
+    make_user(email="new@example.test", verified=False)
+
+    refusal(Client(headers={"X-Test-User": "new@example.test"}).get("/api/v1/verified"), 403, "email_not_verified")
+
+
+def test_wrong_method(client: Client) -> None:
+    refusal(client.delete("/api/v1/things"), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"name": NaN}', b"\xff", b'{"name": "a",}'])
+def test_bad_json(client: Client, body: bytes) -> None:
+    refusal(post(client, body), 400, "malformed_body")
+
+
+@pytest.mark.parametrize("body", ["[]", '"text"', "7", "null"])
+def test_a_body_that_is_not_an_object(client: Client, body: str) -> None:
+    refusal(post(client, body), 400, "invalid")
+
+
+def test_wrong_content_type(client: Client) -> None:
+    response = client.post("/api/v1/things", "name=a", content_type="text/plain", headers={"Idempotency-Key": "k"})
+
+    refusal(response, 415, "unsupported_media_type")
+
+
+def test_body_too_large(client: Client) -> None:
+    refusal(post(client, b'{"name": "' + b"a" * (1 << 20) + b'"}'), 413, "too_large")
+
+
+def test_unknown_and_bad_fields_are_named(client: Client) -> None:
+    body = refusal(post(client, {"name": "a", "credits": 5, "role": "staff"}), 400, "invalid")
+    assert {(d["field"], d["code"]) for d in body["details"]} == {
+        ("credits", "unknown_field"),
+        ("role", "unknown_field"),
+    }
+
+    body = refusal(post(client, {"name": "a\x00b", "count": 1.5}), 400, "invalid")
+    assert {(d["field"], d["code"]) for d in body["details"]} == {
+        ("name", "control_characters" if "control" in str(body) else "null_characters_not_allowed"),
+        ("count", "invalid"),
+    }
+    assert not AuditLog.objects.filter(entity_type="probe").exists()
+
+
+def test_text_is_stored_composed_and_as_typed(client: Client) -> None:
+    assert post(client, {"name": "e\u0301 <b>=1+1</b>"}).status_code == 202
+
+    assert AuditLog.objects.get(entity_type="probe").action == "\u00e9 <b>=1+1</b>"
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=x", "limit=0", "limit=101", "limit=-1", "limit=1.5", "limit=٣"])
+def test_bad_pages(client: Client, query: str) -> None:
+    refusal(client.get(f"/api/v1/things?{query}"), 400, "invalid")
+
+
+def test_page_past_the_end(client: Client) -> None:
+    refusal(client.get("/api/v1/things?page=9"), 404, "not_found")
+
+
+def test_unknown_parameters_are_refused(client: Client) -> None:
+    body = refusal(client.get("/api/v1/things?lmit=5"), 400, "invalid")
+
+    assert body["details"][0]["code"] == "unknown_parameter"
+
+
+def test_pages_count_and_link(client: Client) -> None:
+    AuditLog.objects.bulk_create(
+        AuditLog(action=f"a{n}", entity_type="probe", entity_id="1", source="API", request_id="") for n in range(5)
+    )
+    total = AuditLog.objects.count()
+
+    body = client.get("/api/v1/things?limit=2").json()
+
+    assert (body["count"], len(body["results"]), body["previous"]) == (total, 2, None)
+    assert "page=2" in body["next"]
+
+
+def test_an_unforeseen_error_is_an_envelope_and_says_unknown(client: Client) -> None:
+    body = refusal(post(client, {"name": "crash"}), 500, "internal_error")
+
+    assert body["charged"] == "unknown"
+    assert "nobody foresaw" not in str(body)
+
+
+def test_request_id_is_taken_over_only_when_it_is_plain(client: Client) -> None:
+    assert client.get("/api/v1/things", headers={"X-Request-ID": "abc-12345"})["X-Request-ID"] == "abc-12345"
+    assert client.get("/api/v1/things", headers={"X-Request-ID": "a b<script>"})["X-Request-ID"] != "a b<script>"
+
+
+def test_limits_are_told_and_kept(client: Client) -> None:
+    answers = [client.get("/api/v1/limited") for _ in range(6)]
+
+    assert [a.status_code for a in answers] == [200] * 5 + [429]
+    assert answers[0]["RateLimit"].startswith('"auth";r=4;t=')
+    assert answers[0]["RateLimit-Policy"] == '"auth";q=5;w=60'
+    refusal(answers[5], 429, "rate_limited")
+    assert 1 <= int(answers[5]["Retry-After"]) <= 60
+
+
+def test_a_spoofed_forwarded_for_changes_nothing(client: Client) -> None:
+    answers = [client.get("/api/v1/limited", headers={"X-Forwarded-For": f"9.9.9.{n}"}) for n in range(6)]
+
+    assert answers[5].status_code == 429
+
+
+def test_behind_a_trusted_proxy_the_first_untrusted_hop_counts(client: Client, settings: Any) -> None:
+    settings.TRUSTED_PROXIES = ["127.0.0.0/8", "10.0.0.0/8"]
+
+    def ask(header: str) -> int:
+        return client.get("/api/v1/limited", headers={"X-Forwarded-For": header}).status_code
+
+    assert [ask("1.1.1.1, 8.8.8.8, 10.0.0.1") for _ in range(6)][-1] == 429
+    assert ask("8.8.8.8, 8.8.4.4, 10.0.0.1") == 200
+    assert ask("6.6.6.6, 8.8.8.8, 10.0.0.1") == 429
+
+
+def test_without_redis_reads_work_and_what_must_be_counted_fails_closed(client: Client, settings: Any) -> None:
+    import redis as library
+
+    from core import redis
+
+    redis.client.cache_clear()
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    try:
+        assert client.get("/api/v1/things").status_code == 200
+        body = refusal(client.get("/api/v1/limited"), 503, "unavailable")
+        assert body["charged"] == "none"
+        with pytest.raises(library.RedisError):
+            redis.client().ping()
+    finally:
+        redis.client.cache_clear()

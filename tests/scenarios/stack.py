@@ -1,0 +1,186 @@
+"""Atelier as operators run it: web, worker, beat and sandbox as processes of their own, on free ports."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TypeVar
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
+
+# Wake-ups quick enough for a test; due times still decide.
+WAKES = (
+    "generation.advance=0.5,generation.sweep=1,inbox.handle=0.5,notifications.deliver=0.5,"
+    "billing.poll_payments=1,billing.poll=1"
+)
+
+
+def until(condition: Callable[[], T], what: str, *, within_s: float = 30) -> T:
+    """Wait for the condition to answer something true.
+
+    Raises: AssertionError after the deadline.
+    """
+    deadline = time.monotonic() + within_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {within_s} s")
+        time.sleep(0.05)  # between two looks at a condition
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+class Stack:
+    """The running product. Always `stop()` it."""
+
+    def __init__(self, folder: Path, *, database_url: str, redis_url: str, **environment: str) -> None:
+        self.folder = folder
+        self.port, self.sandbox_port, self.smtp_port = free_ports(3)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.api = f"{self.url}/api/v1"
+        self.sandbox = f"http://127.0.0.1:{self.sandbox_port}"
+        self.kill_file = folder / "kill"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.logs: list[IO[bytes]] = []
+        self.environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PG_BIN") if name in os.environ},
+            "ENVIRONMENT": "test",
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "PORT": str(self.port),
+            "SANDBOX_PORT": str(self.sandbox_port),
+            "SANDBOX_SMTP_PORT": str(self.smtp_port),
+            "SANDBOX_DIR": str(folder / "sandbox"),
+            "SANDBOX_SPEED_S": "0.2",
+            "SANDBOX_SLOW_S": "3",
+            "PUBLIC_URL": self.url,
+            "MEDIA_ROOT": str(folder / "media"),
+            "WAKE_EVERY_S": WAKES,
+            "RATE_LIMITS": "general=100000/60/ip,auth=1000/60/ip,registrations=1000/60/ip,generation=1000/60/user,"
+            "purchases=1000/60/user,uploads=1000/60/user",
+            "KILL_POINT": f"@{self.kill_file}",
+            **{
+                name: secrets.token_hex(20)
+                for name in (
+                    "SECRET_KEY",
+                    "JWT_SECRET",
+                    "JWT_REFRESH_SECRET",
+                    "MAILBOX_HASH_KEY",
+                    "RAZORPAY_KEY_ID",
+                    "RAZORPAY_KEY_SECRET",
+                    "RAZORPAY_WEBHOOK_SECRET",
+                    "MAGIC_HOUR_API_KEY",
+                    "MAGIC_HOUR_WEBHOOK_SECRET",
+                )
+            },
+            **environment,
+        }
+        self.commands: dict[str, list[str]] = {
+            "sandbox": [sys.executable, "-m", "sandbox"],
+            "web": [
+                *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"),
+                *("--port", str(self.port), "--workers", "1", "--blocking-threads", "4", "--log-level", "warning"),
+                "config.wsgi:application",
+            ],
+            "worker": [
+                *(sys.executable, "-m", "celery", "-A", "config", "worker", "--pool", "threads", "--concurrency", "6"),
+                *("-Q", "default,providers,providers_sync,bulk,mail,webhooks", "--loglevel", "warning"),
+                *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+            ],
+            "beat": [
+                *(sys.executable, "-m", "celery", "-A", "config", "beat", "--loglevel", "warning"),
+                *("--schedule", str(folder / "beat"), "--pidfile", ""),
+            ],
+        }
+
+    def start(self, *names: str) -> None:
+        """Start the processes that are not running, and wait for those that can say that they are ready."""
+        for name in names or tuple(self.commands):
+            running = self.processes.get(name)
+            if running is not None and running.poll() is None:
+                continue
+            log = open(self.folder / f"{name}.log", "ab")  # noqa: SIM115  lives as long as the process
+            self.logs.append(log)
+            self.processes[name] = subprocess.Popen(
+                self.commands[name],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        for name, url in (("sandbox", f"{self.sandbox}/health"), ("web", f"{self.url}/health/live")):
+            if name in (names or self.commands):
+                until(lambda name=name, url=url: self._answers(name, url), f"{name} answers", within_s=60)
+
+    def _answers(self, name: str, url: str) -> bool:
+        died = self.processes[name].poll()
+        if died is not None and died != -signal.SIGKILL:
+            raise AssertionError(f"{name} ended with {died}: {self.log(name)[-3000:]}")
+        try:
+            return requests.get(url, timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    def log(self, name: str) -> str:
+        """What the process has printed."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def kill(self, name: str) -> None:
+        """SIGKILL the process and all it started."""
+        process = self.processes[name]
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        process.wait(10)
+
+    def arm(self, point: str) -> None:
+        """Whichever process reaches the kill point next dies there, once."""
+        self.kill_file.write_text(point)
+
+    def was_killed(self) -> bool:
+        """Whether a process has died at the armed point."""
+        return not self.kill_file.exists()
+
+    def revive(self) -> list[str]:
+        """Start again what has died. Returns which."""
+        dead = [name for name, process in self.processes.items() if process.poll() is not None]
+        for name in dead:
+            self.kill(name)
+        if dead:
+            self.start(*dead)
+        return dead
+
+    def stop(self) -> None:
+        """End every process, and make sure that each is gone."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + 8
+        for name, process in self.processes.items():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.kill(name)
+        for log in self.logs:
+            log.close()
