@@ -242,7 +242,8 @@ LOW_CREDIT_THRESHOLD = env.int("LOW_CREDIT_THRESHOLD", default=50)
 def provider_url(name: str, real: str) -> str:
     """The provider's base URL: as set, else the sandbox's where that runs, else the real host."""
     prefix = name.removesuffix("_BASE_URL").lower().replace("_", "-")
-    return env.str(name, default=f"{SANDBOX_URL}/{prefix}" if SANDBOX_ENABLED else real).rstrip("/")
+    url: str = env.str(name, default=f"{SANDBOX_URL}/{prefix}" if SANDBOX_ENABLED else real)
+    return url.rstrip("/")
 
 
 RAZORPAY_BASE_URL = provider_url("RAZORPAY_BASE_URL", "https://api.razorpay.com")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.widgets import ForeignKeyRawIdWidget
 from django.core.paginator import Paginator
 from django.db import connection, models
 from django.http import HttpRequest
@@ -16,7 +17,7 @@ from core.models import IdempotencyKey
 EXACT_UP_TO = 10_000
 
 
-class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
+class EstimatedPaginator(Paginator):
     """Counts exactly while that is cheap; a big unfiltered table by PostgreSQL's own estimate."""
 
     @cached_property
@@ -35,7 +36,7 @@ def _table(query: Any) -> str:
     return f'"{query.model._meta.db_table}"'
 
 
-class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
+class ModelAdmin(UnfoldModelAdmin):
     """Lists without exact counts of big tables, foreign keys without drop-downs."""
 
     paginator = EstimatedPaginator
@@ -48,7 +49,7 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name not in self.get_autocomplete_fields(request) and "widget" not in kwargs:
-            kwargs["widget"] = admin.widgets.ForeignKeyRawIdWidget(db_field.remote_field, self.admin_site)
+            kwargs["widget"] = ForeignKeyRawIdWidget(db_field.remote_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 

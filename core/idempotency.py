@@ -122,11 +122,11 @@ def _insert(
             INSERT INTO core_idempotencykey AS k
                 (id, user_id, method, route, key, fingerprint, headers, locked_until)
             VALUES (%(id)s, %(user)s, %(method)s, %(route)s, %(key)s, %(digest)s, '{}',
-                    CASE WHEN %(leased)s THEN statement_timestamp() + %(lease)s END)
+                    CASE WHEN %(leased)s THEN statement_timestamp() + %(lease)s::interval END)
             ON CONFLICT ON CONSTRAINT idempotency_key_once DO UPDATE
                 SET id = excluded.id, fingerprint = excluded.fingerprint, headers = '{}', status = NULL, body = NULL,
                     subject_id = NULL, locked_until = excluded.locked_until, created_at = statement_timestamp()
-                WHERE k.created_at < statement_timestamp() - %(keep)s
+                WHERE k.created_at < statement_timestamp() - %(keep)s::interval
             RETURNING id
             """,
             {
@@ -137,8 +137,8 @@ def _insert(
                 "key": key,
                 "digest": digest,
                 "leased": leased,
-                "lease": LEASE,
-                "keep": KEEP,
+                "lease": f"{LEASE.total_seconds()} seconds",
+                "keep": f"{KEEP.total_seconds()} seconds",
             },
         )
         return cursor.fetchone() is not None

@@ -137,14 +137,15 @@ def handle_due() -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE inbox_delivery SET lease_token = %s, next_at = statement_timestamp() + %s, attempts = attempts + 1
+            UPDATE inbox_delivery
+            SET lease_token = %s, next_at = statement_timestamp() + %s::interval, attempts = attempts + 1
             WHERE id IN (
                 SELECT id FROM inbox_delivery
                 WHERE state IN ('received', 'failed') AND next_at <= statement_timestamp()
                 ORDER BY next_at LIMIT %s FOR UPDATE SKIP LOCKED
             )
             """,
-            [token, LEASE, BATCH],
+            [token, f"{LEASE.total_seconds()} seconds", BATCH],
         )
     claimed = list(Delivery.objects.filter(lease_token=token, state__in=["received", "failed"]))
     for delivery in claimed:

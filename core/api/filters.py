@@ -23,4 +23,5 @@ class StrictFilterBackend(DjangoFilterBackend):
             raise Invalid(
                 details=[detail("unknown_parameter", f"There is no parameter {name!r}.", name) for name in unknown]
             )
-        return super().filter_queryset(request, queryset, view)
+        found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return found

@@ -58,7 +58,8 @@ def _body(request: Request) -> Any:
     """What the fingerprint covers: the parsed body, files by name and length."""
     if request.FILES:
         files = {name: [file.name, file.size] for name, file in request.FILES.items()}
-        return {name: request.data[name] for name in request.data if name not in files} | {"files": files}
+        data: Any = request.data
+        return {name: data[name] for name in data if name not in files} | {"files": files}
     return request.data
 
 

@@ -19,9 +19,9 @@ class AutoSchema(Base):
     def get_tags(self) -> list[str]:
         return [self.path.removeprefix("/api/v1/").split("/")[0].split("{")[0] or "api"]
 
-    def get_override_parameters(self) -> list[OpenApiParameter]:
+    def get_override_parameters(self) -> list[Any]:
         found: list[Any] = list(super().get_override_parameters())
-        method = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
+        method: Any = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
         if hasattr(method, "idempotency_required"):
             found.append(
                 OpenApiParameter(
@@ -35,7 +35,7 @@ class AutoSchema(Base):
         return found
 
     def get_response_serializers(self) -> Any:
-        found = super().get_response_serializers()
+        found: Any = super().get_response_serializers()
         if not isinstance(found, dict):
             found = {"201" if self.method == "POST" else "204" if self.method == "DELETE" else "200": found}
         found = {str(code): value for code, value in found.items()}
@@ -69,7 +69,7 @@ class AutoSchema(Base):
             found.append(errors.Invalid)
         if "{" in self.path:
             found.append(errors.NotFound)
-        method = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
+        method: Any = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
         if hasattr(method, "idempotency_required"):
             found += [errors.IdempotencyMismatch, errors.IdempotencyInProgress, errors.Conflict]
             if method.idempotency_required:
@@ -92,7 +92,7 @@ def _example(kind: type[errors.Error]) -> OpenApiExample:
     )
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerScheme(OpenApiAuthenticationExtension):
     target_class = "accounts.api.authentication.TokenAuthentication"
     name = "bearer"
 
