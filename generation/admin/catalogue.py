@@ -1,0 +1,45 @@
+"""What is sold and what is not made: staff edit both, every edit is audited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from core.admin import ModelAdmin
+from generation import catalogue
+from generation.models import BlockedTerm, Operation
+
+
+class _Audited(ModelAdmin):
+    """Saves and deletes through the topic's functions, so that each leaves its audit row."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        catalogue.save(obj, changed=form.changed_data)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        catalogue.remove(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for obj in queryset:
+            catalogue.remove(obj)
+
+
+@admin.register(Operation)
+class OperationAdmin(_Audited):
+    list_display = ["code", "kind", "title", "provider", "base_price", "is_default", "is_enabled", "fallback"]
+    list_select_related = ["fallback"]
+    list_filter = ["kind", "provider", "is_enabled"]
+    readonly_fields = ["updated_at"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(BlockedTerm)
+class BlockedTermAdmin(_Audited):
+    list_display = ["term", "category", "is_active", "note", "updated_at"]
+    list_filter = ["category", "is_active"]
+    search_fields = ["term"]
+    readonly_fields = ["updated_at"]

@@ -1,0 +1,134 @@
+"""Jobs and what providers did for them: to look at, never to edit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from unfold.admin import TabularInline
+
+from core import storage
+from core.admin import ReadOnlyModelAdmin
+from generation.models import Asset, Attempt, Consent, Generation, JobPhoto
+
+
+class _Inline(TabularInline):  # type: ignore[misc]
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class AttemptInline(_Inline):
+    model = Attempt
+    fields = ["created_at", "round", "n", "provider", "outcome", "provider_job_id", "latency_ms", "provider_cost"]
+    readonly_fields = fields
+
+
+class AssetInline(_Inline):
+    model = Asset
+    fields = ["position", "picture", "content_type", "bytes", "width", "height", "purged_at"]
+    readonly_fields = fields
+
+    @admin.display(description="picture")
+    def picture(self, asset: Asset) -> str:
+        return thumbnail(asset)
+
+
+def thumbnail(asset: Asset | None) -> str:
+    """A small picture of the output, by a link made now."""
+    if asset is None or asset.thumbnail is None:
+        return "–"
+    url = storage.signed_url(asset.thumbnail.key)
+    return format_html('<img src="{}" alt="" style="height:48px;border-radius:4px" loading="lazy">', url)
+
+
+@admin.register(Generation)
+class GenerationAdmin(ReadOnlyModelAdmin):
+    list_display = [
+        "created_at",
+        "output",
+        "id",
+        "user",
+        "operation",
+        "state",
+        "unknown",
+        "round",
+        "price",
+        "error_code",
+        "deadline_at",
+        "next_at",
+    ]
+    list_select_related = ["user"]
+    list_filter = ["state", "unknown", "kind", "provider"]
+    search_fields = ["id__exact", "user__email__exact", "attempts__provider_job_id__exact"]
+    ordering = ["-created_at"]
+    date_hierarchy = None
+    exclude = ["lease_token"]
+    inlines = [AttemptInline, AssetInline]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
+        found: QuerySet[Generation] = super().get_queryset(request)
+        return found.prefetch_related("assets__thumbnail")
+
+    @admin.display(description="output")
+    def output(self, job: Generation) -> str:
+        return thumbnail(next(iter(job.assets.all()), None))
+
+
+@admin.register(Attempt)
+class AttemptAdmin(ReadOnlyModelAdmin):
+    list_display = [
+        "created_at",
+        "generation",
+        "round",
+        "n",
+        "provider",
+        "provider_job_id",
+        "outcome",
+        "latency_ms",
+        "polls",
+        "provider_cost",
+        "cost_unit",
+        "error_code",
+    ]
+    list_select_related = ["generation"]
+    list_filter = ["provider", "outcome"]
+    search_fields = ["id__exact", "generation__id__exact", "provider_job_id__exact", "token__exact"]
+    ordering = ["-created_at"]
+
+
+@admin.register(Asset)
+class AssetAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "picture", "generation", "position", "content_type", "bytes", "purged_at"]
+    list_select_related = ["generation", "thumbnail"]
+    search_fields = ["id__exact", "generation__id__exact", "sha256__exact"]
+    ordering = ["-created_at"]
+
+    @admin.display(description="picture")
+    def picture(self, asset: Asset) -> str:
+        return thumbnail(asset)
+
+
+@admin.register(Consent)
+class ConsentAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "user", "generation", "wording"]
+    list_select_related = ["user", "generation"]
+    search_fields = ["generation__id__exact", "user__email__exact"]
+    ordering = ["-created_at"]
+
+
+@admin.register(JobPhoto)
+class JobPhotoAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "generation", "photo", "position"]
+    list_select_related = ["generation", "photo"]
+    search_fields = ["generation__id__exact", "photo__id__exact"]
+    ordering = ["-created_at"]

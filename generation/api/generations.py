@@ -1,0 +1,242 @@
+"""headshots and generations"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpResponseRedirect
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.errors import DebtOutstanding, InsufficientCredits
+from core import storage
+from core.api.idempotency import idempotent
+from core.api.permissions import Public
+from core.api.views import ViewSet
+from core.errors import Invalid, NotFound, detail
+from generation import errors, jobs, moderation, operations, queries, quotes
+from generation.api import serializers
+from generation.api.filters import GenerationFilter, HeadshotFilter
+from generation.models import Generation, Kind, Operation
+
+_DENIALS = (errors.Moderated, InsufficientCredits, DebtOutstanding)
+_HEADSHOT = OpenApiExample(
+    "headshot",
+    value={
+        "photo": "0193f7a2-c1d8-7b1c-9d3e-5f60718293a4",
+        "consent": True,
+        "style_prompt": "dark suit, plain grey background",
+    },
+    request_only=True,
+)
+_KIND = OpenApiParameter("kind", str, enum=list(Kind.values))
+
+
+def _accepted(job: Generation) -> Response:
+    """202: where to look, and when next."""
+    where = {"Location": f"/api/v1/generations/{job.pk}", "Retry-After": "2"}
+    return Response(serializers.JobSerializer(job).data, status=status.HTTP_202_ACCEPTED, headers=where)
+
+
+class _Jobs(ViewSet):
+    """A refusal is kept after the refused transaction has rolled back: nothing inside it would last."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, _DENIALS) and self.request.method == "POST":
+            operation = str(self.request.data.get("operation") or self.action)
+            moderation.record_denial(user=self.request.user, operation=operation[:40], refusal=exc)
+        return super().handle_exception(exc)
+
+
+class HeadshotViewSet(_Jobs):
+    serializer_class = serializers.JobSerializer
+    filterset_class = HeadshotFilter
+    errors = {
+        "create": [
+            errors.ConsentRequired,
+            NotFound,
+            errors.Moderated,
+            errors.OperationUnavailable,
+            errors.QuoteMismatch,
+            errors.QuoteExpired,
+            InsufficientCredits,
+            DebtOutstanding,
+        ]
+    }
+    throttle_scopes = {"create": ["generation"]}
+
+    def get_queryset(self) -> QuerySet[Generation]:
+        return queries.jobs(self.request.user).filter(kind=Kind.HEADSHOT)
+
+    @extend_schema(
+        operation_id="headshots_create",
+        summary="Order a headshot",
+        description=(
+            "Holds the price, then works in the background. It ends as exactly one of: the picture in our storage and "
+            "the price spent, or the price released in full. A picture behind `image_url` is fetched by the job."
+        ),
+        request=serializers.HeadshotSerializer,
+        responses={202: serializers.JobSerializer},
+        examples=[_HEADSHOT],
+    )
+    @idempotent(required=True)
+    def create(self, request: Request) -> Response:
+        body = serializers.HeadshotSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return _accepted(jobs.create(user=request.user, request=body.as_request()))
+
+    @extend_schema(operation_id="headshots_list", summary="My headshots", responses=serializers.JobSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(serializers.JobSerializer(page, many=True).data)
+
+
+class GenerationViewSet(_Jobs):
+    serializer_class = serializers.JobSerializer
+    filterset_class = GenerationFilter
+    errors = {
+        "download": [errors.NotFinished, NotFound, Invalid],
+        "quote": [errors.OperationUnavailable],
+        "cancel": [errors.TooLateToCancel, errors.CancelLimitReached],
+        "destroy": [errors.TooLateToCancel, errors.CancelLimitReached],
+        "retry": [
+            errors.NotRetryable,
+            errors.Moderated,
+            errors.OperationUnavailable,
+            InsufficientCredits,
+            DebtOutstanding,
+        ],
+    }
+    throttle_scopes = {"retry": ["generation"]}
+
+    def get_queryset(self) -> QuerySet[Generation]:
+        return queries.jobs(self.request.user)
+
+    @extend_schema(operation_id="generations_list", summary="My jobs", responses=serializers.JobSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(serializers.JobSerializer(page, many=True).data)
+
+    @extend_schema(
+        operation_id="generations_retrieve",
+        summary="A job",
+        description="While it is open the answer carries `Retry-After`.",
+        responses=serializers.JobSerializer,
+    )
+    def retrieve(self, request: Request, pk: UUID) -> Response:
+        job: Generation = self.get_object()
+        return Response(serializers.JobSerializer(job).data, headers={"Retry-After": "2"} if job.is_open else None)
+
+    @extend_schema(
+        operation_id="generations_delete",
+        summary="Delete a job",
+        description="An open one is cancelled first. Its files go; what it cost stays in the history.",
+        responses={204: OpenApiResponse(description="Deleted.")},
+    )
+    def destroy(self, request: Request, pk: UUID) -> Response:
+        jobs.delete(user=request.user, job_id=pk)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        operation_id="generations_stats",
+        summary="My jobs in figures",
+        parameters=[_KIND],
+        responses=serializers.StatsSerializer,
+        filters=False,
+    )
+    def stats(self, request: Request) -> Response:
+        unknown = set(request.query_params) - {"kind"}
+        kind = request.query_params.get("kind")
+        if unknown or (kind is not None and kind not in Kind.values):
+            raise Invalid(details=[detail("invalid", "The only parameter is kind, one of the kinds.", "kind")])
+        return Response(queries.stats(request.user, kind=kind))
+
+    @extend_schema(
+        operation_id="generations_download",
+        summary="Download an output",
+        description="Redirects to a link that is made for this request.",
+        parameters=[OpenApiParameter("output", OpenApiTypes.UUID, description="An output's id; absent: the first.")],
+        responses={302: OpenApiResponse(description="To the signed link.")},
+        filters=False,
+    )
+    def download(self, request: Request, pk: UUID) -> HttpResponseRedirect:
+        job: Generation = self.get_object()
+        asset: Any = queries.output(job, self._output())
+        name = f"{job.kind}-{job.pk}.{asset.file.key.rsplit('.', 1)[-1]}"
+        return HttpResponseRedirect(storage.signed_url(asset.file.key, filename=name))
+
+    def _output(self) -> UUID | None:
+        given = self.request.query_params.get("output")
+        try:
+            return UUID(given) if given else None
+        except ValueError as error:
+            raise Invalid(details=[detail("invalid", "output must be an output's id.", "output")]) from error
+
+    @extend_schema(
+        operation_id="generations_quote",
+        summary="Ask a price",
+        description="Binding for ten minutes, for you and these parameters.",
+        request=serializers.QuoteSerializer,
+        responses={200: serializers.QuotedSerializer},
+        examples=[OpenApiExample("headshot", value={"operation": "headshot", "params": {}}, request_only=True)],
+    )
+    def quote(self, request: Request) -> Response:
+        body = serializers.QuoteSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        operation = operations.named(body.validated_data["operation"])
+        params = body.validated_data["params"]
+        operations.check_params(operation, params)
+        offer = quotes.offer(user_id=request.user.pk, operation=operation, params=params)
+        answer = {
+            "operation": operation.code,
+            "price": offer.price,
+            "unit": "CREDIT",
+            "params": params,
+            "quote": offer.token,
+            "expires_at": offer.expires_at,
+        }
+        return Response(serializers.QuotedSerializer(answer).data)
+
+    @extend_schema(
+        operation_id="generations_cancel",
+        summary="Cancel a job",
+        description="Until its output is being stored. The price is released in full.",
+        request=None,
+        responses=serializers.JobSerializer,
+    )
+    def cancel(self, request: Request, pk: UUID) -> Response:
+        return Response(serializers.JobSerializer(jobs.cancel(user=request.user, job_id=pk)).data)
+
+    @extend_schema(
+        operation_id="generations_retry",
+        summary="Retry a failed job",
+        description="The next round, with its own hold, at the lower of the agreed price and today's. Three at most.",
+        request=None,
+        responses={202: serializers.JobSerializer},
+    )
+    @idempotent(required=True)
+    def retry(self, request: Request, pk: UUID) -> Response:
+        return _accepted(jobs.retry(user=request.user, job_id=pk))
+
+
+class OperationViewSet(ViewSet):
+    authentication_classes = []
+    permission_classes = [Public]
+    pagination_class = None
+    serializer_class = serializers.OperationSerializer
+
+    def get_queryset(self) -> QuerySet[Operation]:
+        return queries.operations()
+
+    @extend_schema(
+        operation_id="generations_operations",
+        summary="What can be ordered",
+        responses=serializers.OperationSerializer(many=True),
+    )
+    def list(self, request: Request) -> Response:
+        return Response(serializers.OperationSerializer(self.filter_queryset(self.get_queryset()), many=True).data)

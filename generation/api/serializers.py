@@ -1,0 +1,253 @@
+"""Bodies of photos and jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from core import storage
+from core.api.serializers import Serializer, TextField
+from generation import jobs, operations
+from generation.models import Generation, Kind, Operation, Photo, State
+
+_STEPS = {
+    State.QUEUED: "queued",
+    State.SUBMITTING: "submitting",
+    State.RUNNING: "rendering",
+    State.STORING: "storing",
+}
+
+
+class ConsentField(serializers.BooleanField):
+    """Exactly `true`: a string or a number is not a person's word."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+# --- in -----------------------------------------------------------------------------------------------------------
+
+
+class PhotoUploadSerializer(Serializer):
+    file = serializers.FileField(help_text="JPEG, PNG, GIF or WebP, at most 50 MB; of an animation the first frame.")
+    title = TextField(required=False, allow_blank=True, max_length=120)
+    description = TextField(required=False, allow_blank=True, max_length=1000)
+
+
+class HeadshotSerializer(Serializer):
+    photo = serializers.UUIDField(required=False, help_text="An uploaded photo with one face.")
+    image_url = TextField(required=False, max_length=2000, help_text="Instead of `photo`: a public https:// address.")
+    consent = ConsentField(required=False, default=False, help_text="The person pictured agrees; must be true.")
+    name = TextField(required=False, allow_blank=True, help_text="Your own name for it.")
+    style_prompt = TextField(required=False, allow_blank=True, help_text="Absent: a professional look.")
+    operation = TextField(required=False, max_length=40, help_text="An operation's code; absent: the default.")
+    quote = TextField(required=False, max_length=1000, help_text="From generations/quote: the price cannot rise.")
+
+    def as_request(self) -> jobs.Request:
+        """The validated body as the engine's request; empty texts are absent ones."""
+        given = self.validated_data
+        return jobs.Request(
+            kind=Kind.HEADSHOT,
+            operation=given.get("operation"),
+            params={name: given[name] for name in ("name", "style_prompt") if given.get(name)},
+            photo_ids=[given["photo"]] if "photo" in given else [],
+            image_url=given.get("image_url"),
+            consent=given["consent"],
+            quote=given.get("quote"),
+        )
+
+
+class QuoteSerializer(Serializer):
+    operation = TextField(max_length=40)
+    params = serializers.DictField(required=False, default=dict, help_text="As the order will have them.")
+
+
+# --- out ----------------------------------------------------------------------------------------------------------
+
+
+class PhotoSerializer(serializers.ModelSerializer[Photo]):
+    class Meta:
+        model = Photo
+        fields = (
+            "id",
+            "filename",
+            "title",
+            "description",
+            "content_type",
+            "bytes",
+            "width",
+            "height",
+            "sha256",
+            "original_format",
+            "original_bytes",
+            "original_width",
+            "original_height",
+            "focal_length_mm",
+            "camera_make",
+            "camera_model",
+            "created_at",
+        )
+        read_only_fields = fields
+
+
+class LinkSerializer(serializers.Serializer[Any]):
+    url = serializers.URLField(help_text="Absolute, for anybody who has it, good for an hour.")
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+
+
+class OutputSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    url = serializers.URLField(help_text="Absolute, for anybody who has it, good for an hour.")
+    thumbnail_url = serializers.URLField(allow_null=True)
+    content_type = serializers.CharField()
+    bytes = serializers.IntegerField()
+    width = serializers.IntegerField(allow_null=True)
+    height = serializers.IntegerField(allow_null=True)
+    duration_s = serializers.FloatField(allow_null=True)
+
+
+class JobErrorSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class JobSerializer(serializers.ModelSerializer[Generation]):
+    status = serializers.ChoiceField(choices=State.choices, source="state")
+    kind = serializers.ChoiceField(choices=Kind.choices)
+    step = serializers.SerializerMethodField()
+    cost = serializers.SerializerMethodField(help_text="Credits really spent.")
+    charged = serializers.SerializerMethodField()
+    photos = serializers.SerializerMethodField()
+    outputs = serializers.SerializerMethodField()
+    error = serializers.SerializerMethodField()
+    price = serializers.IntegerField(help_text="Credits held while it is open.")
+    params = serializers.DictField()
+
+    class Meta:
+        model = Generation
+        fields = (
+            "id",
+            "kind",
+            "operation",
+            "provider",
+            "status",
+            "step",
+            "progress",
+            "price",
+            "cost",
+            "charged",
+            "round",
+            "params",
+            "photos",
+            "outputs",
+            "error",
+            "deadline_at",
+            "created_at",
+            "finished_at",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field({"type": ["string", "null"], "description": "What is being done, in one word."})
+    def get_step(self, job: Generation) -> str | None:
+        if job.unknown:
+            return "resolving"
+        shown = job.step.partition(" ")[0] or _STEPS.get(State(job.state), "")
+        return shown or None
+
+    def get_cost(self, job: Generation) -> int:
+        return job.price if job.state == State.SUCCEEDED else 0
+
+    @extend_schema_field(serializers.ChoiceField(choices=["none", "held", "settled", "unknown"]))
+    def get_charged(self, job: Generation) -> str:
+        charged: str = jobs.charged(job)
+        return charged
+
+    @extend_schema_field({"type": "array", "items": {"type": "string", "format": "uuid"}})
+    def get_photos(self, job: Generation) -> list[Any]:
+        return [use.photo_id for use in job.inputs.all()]
+
+    @extend_schema_field(OutputSerializer(many=True))
+    def get_outputs(self, job: Generation) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": asset.pk,
+                "url": storage.signed_url(asset.file.key),
+                "thumbnail_url": storage.signed_url(asset.thumbnail.key) if asset.thumbnail else None,
+                "content_type": asset.content_type,
+                "bytes": asset.bytes,
+                "width": asset.width,
+                "height": asset.height,
+                "duration_s": asset.duration_s,
+            }
+            for asset in job.assets.all()
+            if asset.file
+        ]
+
+    @extend_schema_field(JobErrorSerializer(allow_null=True))
+    def get_error(self, job: Generation) -> dict[str, str] | None:
+        return {"code": job.error_code, "message": job.error_message} if job.error_code else None
+
+
+class OperationSerializer(serializers.ModelSerializer[Operation]):
+    is_available = serializers.SerializerMethodField(help_text="Switched on, and its provider has keys.")
+    limits = serializers.DictField(help_text="What each parameter may be.")
+    multipliers = serializers.DictField(help_text="What each parameter does to the price.")
+    kind = serializers.ChoiceField(choices=Kind.choices)
+    unit = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Operation
+        fields = (
+            "code",
+            "kind",
+            "title",
+            "provider",
+            "model",
+            "base_price",
+            "unit",
+            "limits",
+            "multipliers",
+            "photos_min",
+            "photos_max",
+            "needs_consent",
+            "is_default",
+            "is_available",
+        )
+        read_only_fields = fields
+
+    def get_is_available(self, operation: Operation) -> bool:
+        return operations.is_available(operation)
+
+    def get_unit(self, operation: Operation) -> str:
+        return "CREDIT"
+
+
+class QuotedSerializer(serializers.Serializer[Any]):
+    operation = serializers.CharField()
+    price = serializers.IntegerField()
+    unit = serializers.CharField()
+    params = serializers.DictField()
+    quote = serializers.CharField(help_text="Send it with the order: that is the price, or less if it has fallen.")
+    expires_at = serializers.DateTimeField()
+
+
+class CountsSerializer(serializers.Serializer[Any]):
+    queued = serializers.IntegerField()
+    submitting = serializers.IntegerField()
+    running = serializers.IntegerField()
+    storing = serializers.IntegerField()
+    succeeded = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    canceled = serializers.IntegerField()
+
+
+class StatsSerializer(serializers.Serializer[Any]):
+    total = serializers.IntegerField()
+    by_status = CountsSerializer()
+    success_rate = serializers.FloatField(allow_null=True, help_text="succeeded / (succeeded + failed), 0 to 1.")
+    credits_used = serializers.IntegerField()
+    credits_held = serializers.IntegerField()

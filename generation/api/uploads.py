@@ -1,0 +1,60 @@
+"""Taking a file in: streamed to disk, counted as it comes, never whole in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.files.uploadhandler import FileUploadHandler, StopUpload, TemporaryFileUploadHandler
+from rest_framework.parsers import DataAndFiles, MultiPartParser
+
+from core.errors import TooLarge
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+# Beyond this we do not even read the rest to answer politely.
+_RUDE = 4
+
+
+class _Cap(FileUploadHandler):
+    """Counts what passes and stops the upload beyond the cap; the rest is read and dropped, so the client hears us."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request)
+        self.bytes = 0
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
+        self.bytes += len(raw_data)
+        if self.is_over:
+            raise StopUpload(connection_reset=False)
+        return raw_data
+
+    def file_complete(self, file_size: int) -> None:
+        """The next handler holds the file."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.bytes > settings.PHOTO_MAX_BYTES
+
+
+class PhotoParser(MultiPartParser):
+    """multipart/form-data with one picture.
+
+    Raises: TooLarge.
+    """
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> DataAndFiles[Any, Any]:
+        request: HttpRequest = (parser_context or {})["request"]._request
+        refusal = TooLarge(f"The picture is larger than {settings.PHOTO_MAX_BYTES // 1_000_000} MB.")
+        if int(request.META.get("CONTENT_LENGTH") or 0) > _RUDE * settings.PHOTO_MAX_BYTES:
+            raise refusal
+        cap = _Cap(request)
+        request.upload_handlers = [cap, TemporaryFileUploadHandler(request)]
+        parsed = super().parse(stream, media_type, parser_context)
+        if cap.is_over:
+            raise refusal
+        return parsed

@@ -1,0 +1,27 @@
+"""Under /api/v1/."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from generation.api.generations import GenerationViewSet, HeadshotViewSet, OperationViewSet
+from generation.api.photos import PhotoViewSet
+
+urlpatterns = [
+    path("photos", PhotoViewSet.as_view({"get": "list", "post": "create"}), name="photos"),
+    path("photos/<uuid:pk>", PhotoViewSet.as_view({"get": "retrieve", "delete": "destroy"}), name="photo"),
+    path("photos/<uuid:pk>/url", PhotoViewSet.as_view({"get": "url"}), name="photo-url"),
+    path("headshots", HeadshotViewSet.as_view({"get": "list", "post": "create"}), name="headshots"),
+    path("generations", GenerationViewSet.as_view({"get": "list"}), name="generations"),
+    path("generations/operations", OperationViewSet.as_view({"get": "list"}), name="operations"),
+    path("generations/stats", GenerationViewSet.as_view({"get": "stats"}), name="generation-stats"),
+    path("generations/quote", GenerationViewSet.as_view({"post": "quote"}), name="generation-quote"),
+    path(
+        "generations/<uuid:pk>",
+        GenerationViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        name="generation",
+    ),
+    path("generations/<uuid:pk>/download", GenerationViewSet.as_view({"get": "download"}), name="generation-download"),
+    path("generations/<uuid:pk>/cancel", GenerationViewSet.as_view({"post": "cancel"}), name="generation-cancel"),
+    path("generations/<uuid:pk>/retry", GenerationViewSet.as_view({"post": "retry"}), name="generation-retry"),
+]

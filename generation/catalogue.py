@@ -1,0 +1,37 @@
+"""Staff's edits of what is sold and what is blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+import audit
+from generation.models import BlockedTerm, Operation
+
+
+@audit.writes("operation")
+def save(row: Operation | BlockedTerm, *, changed: Sequence[str]) -> None:
+    """Keep an edited or a new row, with what it was and what it is."""
+    kind = row._meta.model_name
+    with transaction.atomic():
+        before = type(row)._default_manager.select_for_update().filter(pk=row.pk).first()
+        row.save()
+        audit.record(
+            f"{kind}.updated" if before else f"{kind}.created",
+            row,
+            old={name: _plain(before, name) for name in changed} if before else None,
+            new={name: _plain(row, name) for name in changed},
+        )
+
+
+@audit.writes("operation")
+def remove(row: BlockedTerm) -> None:
+    """Take a term off the list."""
+    with transaction.atomic():
+        audit.record(f"{row._meta.model_name}.deleted", row, old={"term": row.term, "category": row.category})
+        row.delete()
+
+
+def _plain(row: Operation | BlockedTerm, name: str) -> object:
+    return row._meta.get_field(name).value_from_object(row)

@@ -1,0 +1,38 @@
+"""One pass of the engine over everything that is due. Any number of workers may make passes at once."""
+
+from __future__ import annotations
+
+from core import jobs
+from generation import clock
+from generation.engine import discard, doubts, moves, poll, scripts, store, submit
+from generation.models import State
+
+# Sends and stores move megabytes, so a pass takes as many as it has threads; looks are one small call each.
+SENDS = STORES = scripts.THREADS
+LOOKS = 200
+DISCARDS = 16
+
+
+def advance() -> int:
+    """Claim what is due, a lease each, and move it on. Returns how many jobs were touched.
+
+    Idempotent: leases, states and the database's clock decide.
+    Enqueues: itself, when there was more than one pass could take.
+    """
+    doubts.settle()
+    send_token, to_send = moves.claim(State.QUEUED, SENDS)
+    look_token, to_look = moves.claim(State.RUNNING, LOOKS)
+    store_token, to_store = moves.claim(State.STORING, STORES)
+    to_discard = discard.claim(DISCARDS)
+    now = clock.now()
+    scripts.run(
+        [
+            *(submit.script(job, send_token) for job in to_send),
+            *(poll.script(job, look_token, now) for job in to_look),
+            *(store.script(job, store_token) for job in to_store),
+            *(discard.script(attempt) for attempt in to_discard),
+        ]
+    )
+    if len(to_send) == SENDS or len(to_look) == LOOKS or len(to_store) == STORES or len(to_discard) == DISCARDS:
+        jobs.wake("generation.advance")
+    return len(to_send) + len(to_look) + len(to_store) + len(to_discard)

@@ -1,0 +1,182 @@
+"""How a job ends. Each end is one transaction, and the conditional update of the job's row comes first in it:
+whoever changes that row has decided, everybody else does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+import audit
+from billing import ledger
+from core import jobs
+from core.killpoints import reach
+from generation import files
+from generation.engine import moves
+from generation.models import Asset, Attempt, Generation, Kind, Outcome, State, StoredObject
+from notifications import outbox
+
+log = structlog.get_logger("engine")
+
+# Why a job failed, in words for its customer. The codes are the API's.
+REASONS: dict[str, str] = {
+    "moderated": "The provider declined to make this.",
+    "no_source_face": "No single clear face was found in the photo.",
+    "photo_refused": "The provider could not use the photo.",
+    "image_url_refused": "The picture could not be fetched from image_url.",
+    "image_unreadable": "What image_url leads to is not a picture we can use.",
+    "provider_rejected": "The provider refused the order.",
+    "provider_failed": "The provider failed to make it.",
+    "provider_canceled": "The provider cancelled it.",
+    "provider_unavailable": "The provider could not be reached.",
+    "provider_lost": "The provider lost the job.",
+    "bad_output": "What the provider made could not be used.",
+    "output_too_large": "What the provider made is too large to be right.",
+    "deadline_exceeded": "It was not ready in time.",
+    "canceled": "It was cancelled.",
+}
+
+_MAILS: dict[str, tuple[str, str]] = {Kind.HEADSHOT: ("headshot-generated", "headshot-failed")}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output whose bytes are stored and whose row is not."""
+
+    file: StoredObject
+    thumbnail: StoredObject | None
+    content_type: str
+    bytes: int
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+    duration_s: float | None = None
+
+
+@audit.writes("generation")
+def succeed(job_id: UUID, *, token: UUID, outputs: Sequence[Output]) -> bool:
+    """Settle: the job, its assets, the capture, the mail, the audit row. Returns whether it was ours to settle.
+
+    Idempotent: by the job's state and lease.
+    Locks: the job, then its hold's wallet.
+    """
+    with transaction.atomic():
+        if not moves.move(job_id, State.SUCCEEDED, where=moves.mine(token), progress=100):
+            return False
+        reach("generation.finish.decided")
+        job = Generation.objects.select_related("attempt", "user").get(pk=job_id)
+        assert job.attempt is not None
+        _keep(job, job.attempt, outputs)
+        Attempt.objects.filter(pk=job.attempt.pk).update(outcome=Outcome.SUCCEEDED)
+        ledger.capture(key=job.hold_key)
+        reach("generation.finish.settled")
+        _mail(job, 0, {"credits_used": job.price, **_named(job)})
+        audit.record(
+            "generation.succeeded",
+            job,
+            user=job.user_id,
+            old={"state": State.STORING},
+            new={"state": State.SUCCEEDED, "price": job.price, "outputs": len(outputs)},
+            metadata={"round": job.round, "attempt": job.attempt.pk},
+        )
+    reach("generation.finish.committed")
+    log.info("generation_succeeded", generation=str(job_id))
+    return True
+
+
+def _keep(job: Generation, attempt: Attempt, outputs: Sequence[Output]) -> None:
+    written = [found for output in outputs for found in (output.file, output.thumbnail) if found is not None]
+    files.adopt(found.pk for found in written)
+    Asset.objects.bulk_create(
+        Asset(
+            generation=job,
+            attempt=attempt,
+            position=position,
+            file=output.file,
+            thumbnail=output.thumbnail,
+            content_type=output.content_type,
+            bytes=output.bytes,
+            sha256=output.sha256,
+            width=output.width,
+            height=output.height,
+            duration_s=output.duration_s,
+        )
+        for position, output in enumerate(outputs)
+    )
+
+
+@audit.writes("generation")
+def fail(job_id: UUID, *, code: str, where: Q, outcome: Outcome = Outcome.FAILED, detail: str = "") -> bool:
+    """End in failure and release the hold. `where` says on what ground; `detail` is for staff. Returns whether we did.
+
+    Idempotent: by the job's state.
+    Locks: the job, then its hold's wallet.
+    """
+    return _give_back(job_id, State.FAILED, code=code, where=where, outcome=outcome, detail=detail)
+
+
+@audit.writes("generation")
+def cancel(job_id: UUID, *, where: Q) -> bool:
+    """End because its owner says so, and release the hold. Returns whether we did.
+
+    Idempotent: by the job's state.
+    Locks: the job, then its hold's wallet.
+    """
+    return _give_back(job_id, State.CANCELED, code="canceled", where=where, outcome=Outcome.ABANDONED, detail="")
+
+
+def _give_back(job_id: UUID, to: State, *, code: str, where: Q, outcome: Outcome, detail: str) -> bool:
+    error = {"error_code": code, "error_message": REASONS[code]} if to is State.FAILED else {}
+    with transaction.atomic():
+        if not moves.move(job_id, to, where=where, **error):
+            return False
+        reach("generation.finish.decided")
+        job = Generation.objects.select_related("attempt", "user").get(pk=job_id)
+        if job.attempt is not None:
+            _leave(job.attempt, outcome, code, detail)
+        ledger.release(key=job.hold_key)
+        reach("generation.finish.settled")
+        _mail(job, 1, {"reason": REASONS[code], "credits_returned": job.price, **_named(job)})
+        audit.record(
+            f"generation.{to.value}",
+            job,
+            user=job.user_id,
+            new={"state": to, "released": job.price} | ({"error": code} if to is State.FAILED else {}),
+            metadata={"round": job.round} | ({"detail": detail[:200]} if detail else {}),
+        )
+        jobs.wake("generation.sweep")
+    reach("generation.finish.committed")
+    log.info("generation_ended", generation=str(job_id), state=to.value, code=code)
+    return True
+
+
+def _leave(attempt: Attempt, outcome: Outcome, code: str, detail: str) -> None:
+    """Close the last attempt. What it may still make at the provider is to be deleted, and its cost learnt."""
+    if attempt.outcome in (Outcome.NOT_STARTED, Outcome.FAILED):
+        return
+    if attempt.provider_job_id is None and outcome is Outcome.ABANDONED:
+        outcome = Outcome.UNKNOWN  # the call's own answer, or a late callback, may still name it
+    changes: dict[str, Any] = {"outcome": outcome, "error_code": code, "error_message": detail[:300]}
+    if outcome is Outcome.ABANDONED:
+        changes["discard_at"] = Now()
+    Attempt.objects.filter(pk=attempt.pk).update(**changes)
+
+
+def _named(job: Generation) -> dict[str, Any]:
+    return {"name": job.params["name"]} if job.params.get("name") else {}
+
+
+def _mail(job: Generation, which: int, context: dict[str, Any]) -> None:
+    outbox.enqueue(
+        _MAILS[job.kind][which],
+        user=job.user,
+        cause=f"generation:{job.pk}:{job.round}",
+        context={"job_id": str(job.pk), **context},
+    )

@@ -1,0 +1,36 @@
+"""What nobody else ends: jobs past their deadline, the bytes of deleted photos, files that nothing refers to."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from core import jobs
+from generation import files, photos
+from generation.engine import finish, moves
+from generation.models import Generation, Outcome
+
+_BATCH = 200
+
+
+def sweep() -> int:
+    """Do all of it, one job a transaction. Returns how much was done.
+
+    Idempotent: by state and the database's clock.
+    Enqueues: generation.advance, since an ended job may leave something to delete at the provider.
+    """
+    ended = end_overdue()
+    if ended:
+        jobs.wake("generation.advance")
+    return ended + photos.purge_deleted() + files.remove_expired()
+
+
+def end_overdue() -> int:
+    """Fail and release every open job past its deadline; one under a live store lease is left alone."""
+    overdue = Q(deadline_at__lte=Now()) & moves.can_be_ended()
+    found = Generation.objects.open().filter(overdue).order_by("deadline_at")[:_BATCH]
+    ended = 0
+    for job_id, was_submitted in list(found.values_list("pk", "was_submitted")):
+        code = "deadline_exceeded" if was_submitted else "provider_unavailable"
+        ended += finish.fail(job_id, code=code, where=overdue, outcome=Outcome.ABANDONED)
+    return ended

@@ -1,0 +1,71 @@
+"""What generation refuses, and how it says so."""
+
+from __future__ import annotations
+
+from core.errors import Error
+
+
+class ImageUnreadable(Error):
+    code = "image_unreadable"
+    status = 400
+    message = "The picture is damaged or cut off."
+
+
+class TooManyPixels(Error):
+    code = "too_many_pixels"
+    status = 413
+    message = "The picture has too many pixels."
+
+
+class ConsentRequired(Error):
+    code = "consent_required"
+    status = 400
+    message = "Send `consent: true`: the person pictured agrees to this use of their face."
+
+
+class Moderated(Error):
+    code = "moderated"
+    status = 422
+    message = "The text asks for something we do not make; nothing was charged."
+
+
+class OperationUnavailable(Error):
+    code = "operation_unavailable"
+    status = 503
+    message = "This operation is switched off right now."
+
+
+class QuoteMismatch(Error):
+    code = "quote_mismatch"
+    status = 409
+    message = "The quote is not for this request; ask for a new one."
+
+
+class QuoteExpired(Error):
+    code = "quote_expired"
+    status = 409
+    message = "The quote has expired; ask for a new one."
+
+
+class TooLateToCancel(Error):
+    code = "too_late_to_cancel"
+    status = 409
+    message = "The result is being stored, or the job has ended; it cannot be cancelled any more."
+
+
+class CancelLimitReached(Error):
+    code = "cancel_limit_reached"
+    status = 429
+    message = "You have cancelled too many started jobs today; this one will run to its end."
+
+
+class NotRetryable(Error):
+    code = "not_retryable"
+    status = 409
+    message = "Only a failed job can be retried, three times at most, and not one that was moderated."
+
+
+class NotFinished(Error):
+    code = "not_finished"
+    status = 409
+    message = "There is no finished output to download."

@@ -1,0 +1,57 @@
+"""Files in the storage, each with a row that is written first, so that the sweeper knows of every byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from core import storage
+from core.killpoints import reach
+from generation.models import StoredObject
+from generation.models.files import KEEP_UNREFERENCED
+
+_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif"}
+
+
+def extension(content_type: str) -> str:
+    """The ending that goes with the type."""
+    return _EXTENSIONS[content_type]
+
+
+def intend(keys: Iterable[str]) -> list[StoredObject]:
+    """Commit that these keys are about to be written; unreferenced they go after a day."""
+    return StoredObject.objects.bulk_create([StoredObject(key=key) for key in keys])
+
+
+def adopt(ids: Iterable[UUID]) -> None:
+    """In the transaction that refers to the files: they stay.
+
+    Raises: LookupError when one has expired, which no honest writer lives long enough to see.
+    """
+    wanted = list(ids)
+    kept = StoredObject.objects.filter(pk__in=wanted, expires_at__gt=Now()).update(expires_at=None)
+    if kept != len(wanted):
+        raise LookupError("a stored file expired before it was referred to")
+
+
+def let_go(ids: Iterable[UUID]) -> None:
+    """In the transaction that stops referring to the files: the next sweep removes them."""
+    StoredObject.objects.filter(pk__in=list(ids)).update(expires_at=Now())
+
+
+def remove_expired(limit: int = 200) -> int:
+    """Delete the bytes, then the rows, of files that nothing refers to. Returns how many.
+
+    Idempotent: two sweepers remove the same thing twice, which is once.
+    """
+    expired = list(StoredObject.objects.filter(expires_at__lte=Now()).order_by("expires_at")[:limit])
+    for found in expired:
+        storage.delete(found.key)
+        reach("generation.files.deleted")
+        StoredObject.objects.filter(pk=found.pk).delete()
+    return len(expired)
+
+
+__all__ = ["KEEP_UNREFERENCED", "adopt", "extension", "intend", "let_go", "remove_expired"]

@@ -1,0 +1,255 @@
+"""What customers do with jobs: order, cancel, retry, delete. The engine does the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+import audit
+from billing import ledger
+from core import http
+from core import jobs as wake_ups
+from core.errors import Invalid, NotFound, detail
+from core.killpoints import reach
+from generation import files, moderation, operations, photos, quotes
+from generation.engine import finish, moves
+from generation.errors import CancelLimitReached, ConsentRequired, NotRetryable, TooLateToCancel
+from generation.models import TERMINAL, Asset, Consent, Generation, JobPhoto, Kind, Photo, State
+
+CONSENT_WORDING = "2026-11"
+MAX_RETRIES = 3
+HOLD_ALARM = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a customer asks for. Either photos or one image_url, as the operation wants."""
+
+    kind: Kind
+    operation: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    photo_ids: Sequence[UUID] = ()
+    image_url: str | None = None
+    consent: bool = False
+    quote: str | None = None
+
+
+@audit.writes("generation")
+def create(*, user: Any, request: Request) -> Generation:
+    """Accept an order: moderation, price, the row, audit, and the hold last, all or nothing.
+
+    Locks: the photos, then the wallet.
+    Raises: ConsentRequired, Invalid, NotFound, OperationUnavailable, Moderated, QuoteMismatch, QuoteExpired,
+        InsufficientCredits, DebtOutstanding; nothing is kept then.
+    Enqueues: generation.advance
+    """
+    operation = operations.choose(request.kind, request.operation)
+    operations.check_params(operation, request.params)
+    _check_inputs(operation.photos_min, operation.photos_max, request)
+    if operation.needs_consent and request.consent is not True:
+        raise ConsentRequired
+    with transaction.atomic():
+        inputs = photos.lock_usable(user=user, ids=list(request.photo_ids))
+        moderation.check(operations.texts(operation, request.params))
+        price = operations.price(operation, request.params)
+        if request.quote is not None:
+            price = quotes.honour(request.quote, user_id=user.pk, operation=operation, params=request.params)
+        params = dict(request.params) | ({"image_url": request.image_url} if request.image_url else {})
+        job = Generation.objects.create(
+            user=user,
+            kind=operation.kind,
+            operation=operation.code,
+            provider=operation.provider,
+            model=operation.model,
+            terms=operations.snapshot(operation),
+            params=params,
+            price=price,
+            deadline_at=Now() + deadline(operation.kind),
+        )
+        job.refresh_from_db(fields=["created_at", "deadline_at", "next_at", "round_started_at"])
+        _attach(job, inputs)
+        if operation.needs_consent:
+            Consent.objects.create(user=user, generation=job, wording=CONSENT_WORDING)
+        audit.record(
+            "generation.created",
+            job,
+            user=user,
+            new={"state": job.state, "operation": job.operation, "price": price},
+            metadata={"photos": [photo.pk for photo in inputs], "consent": CONSENT_WORDING},
+        )
+        _hold(job)
+        wake_ups.wake("generation.advance")
+    reach("generation.jobs.created")
+    return job
+
+
+def deadline(kind: str) -> timedelta:
+    """How long a job of this kind may take, from its creation or its retry."""
+    return timedelta(seconds=settings.GENERATION_DEADLINES_S[kind])
+
+
+def _check_inputs(photos_min: int, photos_max: int, request: Request) -> None:
+    count = len(request.photo_ids) + bool(request.image_url)
+    if photos_max and request.photo_ids and request.image_url:
+        raise Invalid(details=[detail("one_of", "Send either photo or image_url, not both.", "image_url")])
+    if count < photos_min:
+        raise Invalid(details=[detail("required", "Send photo (an uploaded photo's id) or image_url.", "photo")])
+    if count > photos_max or len(set(request.photo_ids)) != len(request.photo_ids):
+        raise Invalid(details=[detail("too_many", f"At most {photos_max} different photos.", "photo")])
+    if request.image_url is not None:
+        try:
+            scheme, _, _ = http.origin(request.image_url)
+        except http.FetchRefused:
+            scheme = ""
+        if scheme != "https":
+            raise Invalid(details=[detail("invalid_url", "image_url must be an https:// address.", "image_url")])
+
+
+def _attach(job: Generation, inputs: Sequence[Photo]) -> None:
+    JobPhoto.objects.bulk_create(
+        JobPhoto(generation=job, photo=photo, position=position) for position, photo in enumerate(inputs)
+    )
+
+
+def _hold(job: Generation) -> None:
+    """Promise the price. The alarm only rings: a hold never ends by a clock."""
+    ledger.hold(
+        user_id=job.user_id,
+        amount=job.price,
+        key=job.hold_key,
+        subject=("generation", job.pk),
+        alarm_at=job.deadline_at + HOLD_ALARM,
+    )
+
+
+@audit.writes("generation")
+def cancel(*, user: Any, job_id: UUID) -> Generation:
+    """Cancel an open job and release its hold; once cancelled it stays so, quietly.
+
+    Idempotent: by state.
+    Locks: the job, then the person's cancellations, then the wallet.
+    Raises: NotFound, TooLateToCancel, CancelLimitReached.
+    """
+    with transaction.atomic():
+        job = _locked(user, job_id)
+        if job.state == State.CANCELED:
+            return job
+        if job.state == State.STORING or job.state in TERMINAL:
+            raise TooLateToCancel(charged="held" if job.is_open else charged(job))
+        if job.was_submitted:
+            _count_late_cancel(job)
+        finish.cancel(job.pk, where=Q())
+        job.refresh_from_db()
+    return job
+
+
+def charged(job: Generation) -> Any:
+    """What a job has done to its customer's credits: `none`, `held` or `settled`."""
+    if job.is_open:
+        return "held"
+    return "settled" if job.state == State.SUCCEEDED else "none"
+
+
+def _locked(user: Any, job_id: UUID) -> Generation:
+    visible = Generation.objects.visible_to(user).filter(pk=job_id)
+    job = visible.select_for_update(of=("self",), no_key=True).first()
+    if job is None:
+        raise NotFound
+    return job
+
+
+def _count_late_cancel(job: Generation) -> None:
+    """Providers bill us for what they started, so a person may cancel started jobs only so often.
+
+    Locks: this person's count, by an advisory lock, so that parallel requests cannot all be the last.
+    """
+    number = int.from_bytes(hashlib.sha256(f"late-cancel:{job.user_id}".encode()).digest()[:8], signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+    today = Generation.objects.filter(
+        user=job.user_id, state=State.CANCELED, was_submitted=True, finished_at__gt=Now() - timedelta(days=1)
+    )
+    if today.count() >= settings.GENERATION_LATE_CANCELS_PER_DAY:
+        raise CancelLimitReached(retry_after=3600, charged="held")
+
+
+@audit.writes("generation")
+def retry(*, user: Any, job_id: UUID) -> Generation:
+    """Order a failed job again: the next round, its own hold and deadline, at the lower of the two prices.
+
+    Locks: the job, its photos, then the wallet.
+    Raises: NotFound, NotRetryable, OperationUnavailable, Moderated, InsufficientCredits, DebtOutstanding.
+    Enqueues: generation.advance
+    """
+    with transaction.atomic():
+        job = _locked(user, job_id)
+        if job.state != State.FAILED or job.error_code == "moderated" or job.round > MAX_RETRIES:
+            raise NotRetryable(charged=charged(job))
+        operation = operations.choose(Kind(job.kind), job.operation)
+        used = list(JobPhoto.objects.filter(generation=job).order_by("position").values_list("photo_id", flat=True))
+        try:
+            photos.lock_usable(user=user, ids=used)
+        except NotFound as error:
+            raise NotRetryable("The photo of this job has been deleted; order a new one.") from error
+        moderation.check(operations.texts(operation, job.params))
+        priced = {name: value for name, value in job.params.items() if name in operation.limits}
+        moves.move(
+            job.pk,
+            State.QUEUED,
+            where=Q(),
+            origins=[State.FAILED],
+            round=job.round + 1,
+            price=min(job.price, operations.price(operation, priced)),
+            provider=operation.provider,
+            model=operation.model,
+            attempt=None,
+            was_submitted=False,
+            progress=0,
+            error_code="",
+            error_message="",
+            finished_at=None,
+            next_at=Now(),
+            round_started_at=Now(),
+            deadline_at=Now() + deadline(job.kind),
+        )
+        job.refresh_from_db()
+        audit.record(
+            "generation.retried",
+            job,
+            user=user,
+            old={"state": State.FAILED, "round": job.round - 1},
+            new={"state": job.state, "round": job.round, "price": job.price},
+        )
+        _hold(job)
+        wake_ups.wake("generation.advance")
+    return job
+
+
+@audit.writes("generation")
+def delete(*, user: Any, job_id: UUID) -> None:
+    """Hide the job from its owner; its files go. An open one is cancelled first. The row stays: it held money.
+
+    Locks: as `cancel`.
+    Raises: as `cancel`.
+    Enqueues: generation.sweep
+    """
+    with transaction.atomic():
+        job = _locked(user, job_id)
+        if job.is_open:
+            cancel(user=user, job_id=job_id)
+        Generation.objects.filter(pk=job.pk).update(deleted_at=Now())
+        assets = Asset.objects.filter(generation=job, purged_at=None)
+        gone = [file_id for pair in assets.values_list("file", "thumbnail") for file_id in pair if file_id]
+        assets.update(file=None, thumbnail=None, purged_at=Now())
+        files.let_go(gone)
+        audit.record("generation.deleted", job, user=user)
+        wake_ups.wake("generation.sweep")

@@ -1,0 +1,39 @@
+"""Generation's tables, a file per aggregate."""
+
+from __future__ import annotations
+
+from generation.models.files import StoredObject
+from generation.models.jobs import (
+    OPEN,
+    TERMINAL,
+    TRANSITIONS,
+    Asset,
+    Attempt,
+    Consent,
+    Generation,
+    JobPhoto,
+    Outcome,
+    State,
+)
+from generation.models.moderation import BlockedTerm, Category
+from generation.models.operations import Kind, Operation
+from generation.models.photos import Photo
+
+__all__ = [
+    "OPEN",
+    "TERMINAL",
+    "TRANSITIONS",
+    "Asset",
+    "Attempt",
+    "BlockedTerm",
+    "Category",
+    "Consent",
+    "Generation",
+    "JobPhoto",
+    "Kind",
+    "Operation",
+    "Outcome",
+    "Photo",
+    "State",
+    "StoredObject",
+]

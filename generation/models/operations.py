@@ -1,0 +1,49 @@
+"""What is sold: an operation is a kind of job at a provider, with its limits and its price."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+from core.models import UUIDModel
+
+
+class Kind(models.TextChoices):
+    HEADSHOT = "headshot"
+
+
+class Operation(UUIDModel):
+    """One thing a customer can order. A job keeps a snapshot, so editing a row never changes what was agreed.
+
+    `limits`: parameter → {"type": "text" | "integer" | "choice" | "boolean", "max_length", "min", "max",
+    "choices", "required"}; texts are moderated. A parameter that is not listed is refused.
+    `multipliers`: parameter → {"choices": {value: "1.5"}} | {"each": true} | {"per": 6} (started units); the price
+    is rounded up once, at the end.
+    """
+
+    code = models.SlugField(max_length=40, unique=True)
+    kind = models.CharField(max_length=20, choices=Kind)
+    title = models.CharField(max_length=80)
+    provider = models.CharField(max_length=40)
+    model = models.CharField(max_length=80)
+    limits = models.JSONField(default=dict, blank=True)
+    photos_min = models.PositiveSmallIntegerField(default=0)
+    photos_max = models.PositiveSmallIntegerField(default=0)
+    needs_consent = models.BooleanField(default=True, help_text="Faces are involved: the customer must say `consent`.")
+    base_price = models.PositiveIntegerField(help_text="In credits.")
+    multipliers = models.JSONField(default=dict, blank=True)
+    fallback = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    is_enabled = models.BooleanField(default=True)
+    is_default = models.BooleanField(default=False, help_text="Ordered when the request names no operation.")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("code",)
+        constraints = (
+            models.CheckConstraint(condition=Q(base_price__gt=0), name="generation_operation_price"),
+            models.CheckConstraint(condition=Q(photos_min__lte=F("photos_max")), name="generation_operation_photos"),
+            models.UniqueConstraint(fields=["kind"], condition=Q(is_default=True), name="generation_operation_default"),
+        )
+
+    def __str__(self) -> str:
+        return self.code

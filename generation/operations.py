@@ -1,0 +1,137 @@
+"""Operations: which can be ordered now, what their parameters may be, what an order of one costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from core.errors import Detail, Invalid, detail
+from generation import providers
+from generation.errors import OperationUnavailable
+from generation.models import Kind, Operation
+
+TERMS = (
+    "code",
+    "kind",
+    "provider",
+    "model",
+    "limits",
+    "photos_min",
+    "photos_max",
+    "needs_consent",
+    "base_price",
+    "multipliers",
+)
+
+
+def is_available(operation: Operation) -> bool:
+    """Whether it can be ordered: switched on, and its provider has keys."""
+    return operation.is_enabled and providers.is_configured(operation.provider)
+
+
+def choose(kind: Kind, code: str | None = None) -> Operation:
+    """The operation to order: the named one, or the kind's default.
+
+    Raises: Invalid for one that does not exist, OperationUnavailable for one that is off or without keys.
+    """
+    found = Operation.objects.filter(kind=kind)
+    operation = found.filter(code=code).first() if code else found.filter(is_default=True).first()
+    if operation is None and code:
+        message = f"There is no {kind} operation {code!r}."
+        raise Invalid(details=[detail("unknown_operation", message, "operation")])
+    if operation is None or not is_available(operation):
+        raise OperationUnavailable(retry_after=60)
+    return operation
+
+
+def named(code: str) -> Operation:
+    """The operation of that code, of whatever kind.
+
+    Raises: Invalid for one that does not exist, OperationUnavailable for one that is off or without keys.
+    """
+    kind = Operation.objects.filter(code=code).values_list("kind", flat=True).first()
+    if kind is None:
+        raise Invalid(details=[detail("unknown_operation", f"There is no operation {code!r}.", "operation")])
+    return choose(Kind(kind), code)
+
+
+def snapshot(operation: Operation) -> dict[str, Any]:
+    """The terms a job keeps."""
+    return {name: getattr(operation, name) for name in TERMS}
+
+
+def check_params(operation: Operation, params: Mapping[str, Any]) -> None:
+    """Hold the parameters against the operation's limits: none unknown, none missing, none out of range.
+
+    Raises: Invalid naming each.
+    """
+    problems = [
+        detail("unknown_parameter", f"{operation.code} has no parameter {name!r}.", name)
+        for name in params
+        if name not in operation.limits
+    ]
+    for name, limit in operation.limits.items():
+        if name not in params:
+            if limit.get("required"):
+                problems.append(detail("required", f"{name} is required.", name))
+        elif (problem := _problem(name, params[name], limit)) is not None:
+            problems.append(problem)
+    if problems:
+        raise Invalid(details=problems)
+
+
+def _problem(name: str, value: Any, limit: Mapping[str, Any]) -> Detail | None:
+    match limit["type"]:
+        case "text":
+            if not isinstance(value, str):
+                return detail("invalid", f"{name} must be text.", name)
+            if len(value) > limit["max_length"]:
+                return detail("max_length", f"{name} may have at most {limit['max_length']} characters.", name)
+        case "choice":
+            if value not in limit["choices"]:
+                options = ", ".join(str(choice) for choice in limit["choices"])
+                return detail("invalid_choice", f"{name} must be one of {options}.", name)
+        case "integer":
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole or not limit["min"] <= value <= limit["max"]:
+                message = f"{name} must be a whole number, {limit['min']} to {limit['max']}."
+                return detail("out_of_range", message, name)
+        case "boolean":
+            if not isinstance(value, bool):
+                return detail("invalid", f"{name} must be true or false.", name)
+    return None
+
+
+def texts(operation: Operation, params: Mapping[str, Any]) -> dict[str, str]:
+    """The free texts among the parameters: what moderation reads."""
+    return {
+        name: params[name]
+        for name, limit in operation.limits.items()
+        if limit["type"] == "text" and isinstance(params.get(name), str)
+    }
+
+
+def priced_params(operation: Operation, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that the price depends on."""
+    return {name: params.get(name) for name in sorted(operation.multipliers)}
+
+
+def price(operation: Operation, params: Mapping[str, Any]) -> int:
+    """What one order costs, in credits: the product of all multipliers, rounded up once, at the end.
+
+    Units: credits.
+    """
+    total = Fraction(operation.base_price)
+    for name, rule in operation.multipliers.items():
+        value = params.get(name)
+        if value is None:
+            continue
+        if "choices" in rule:
+            total *= Fraction(str(rule["choices"].get(str(value), "1")))
+        elif rule.get("each"):
+            total *= value
+        elif "per" in rule:
+            total *= math.ceil(Fraction(value) / rule["per"])
+    return math.ceil(total)

@@ -1,0 +1,127 @@
+"""Pictures made safe: decoded and re-encoded in a child process with bounded memory, time and no network use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import structlog
+from django.conf import settings
+
+from core.errors import TooLarge, UnsupportedMediaType
+from generation.errors import ImageUnreadable, TooManyPixels
+
+log = structlog.get_logger("pictures")
+
+_PROGRAM = Path(__file__).with_name("decoder.py")
+_MEMORY_BYTES = 1_500 << 20
+_CPU_S = 30
+_TIMEOUT_S = 60
+PHOTO_SIDE = 2048
+THUMBNAIL_SIDE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the decoder made of a file: `jpeg` is an anonymous temporary file, closed by whoever asked."""
+
+    jpeg: IO[bytes]
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    content_type: str
+    format: str
+    original_width: int
+    original_height: int
+    original_bytes: int
+    camera_make: str = ""
+    camera_model: str = ""
+    focal_length_mm: float | None = None
+
+
+def photo(file: IO[bytes]) -> Picture:
+    """A customer's picture upright, in sRGB, within 2048², as JPEG 90 without metadata.
+
+    Raises: UnsupportedMediaType, TooLarge, TooManyPixels, ImageUnreadable.
+    """
+    size = file.seek(0, 2)
+    if size > settings.PHOTO_MAX_BYTES:
+        raise TooLarge(f"The picture is larger than {settings.PHOTO_MAX_BYTES // 1_000_000} MB.")
+    if size == 0:
+        raise UnsupportedMediaType("The file is empty.")
+    return _decode(file, mode="photo", max_side=PHOTO_SIDE)
+
+
+def inspect(file: IO[bytes]) -> Picture:
+    """A provider's picture decoded to its last byte: `jpeg` is a thumbnail, width and height are the picture's.
+
+    Raises: UnsupportedMediaType, TooManyPixels, ImageUnreadable.
+    """
+    return _decode(file, mode="output", max_side=THUMBNAIL_SIDE)
+
+
+def _decode(file: IO[bytes], *, mode: str, max_side: int) -> Picture:
+    file.flush()
+    file.seek(0)
+    options = {
+        "mode": mode,
+        "max_side": max_side,
+        "max_pixels": settings.PHOTO_MAX_PIXELS,
+        "memory_bytes": _MEMORY_BYTES,
+        "cpu_s": _CPU_S,
+    }
+    made = tempfile.TemporaryFile()  # noqa: SIM115  handed to the caller
+    try:
+        report = _run(options, file, made)
+        size = made.seek(0, 2)
+        if not size:
+            raise ImageUnreadable
+        made.seek(0)
+        digest = hashlib.file_digest(made, "sha256").hexdigest()
+        made.seek(0)
+        return Picture(jpeg=made, bytes=size, sha256=digest, original_bytes=file.seek(0, 2), **report)
+    except BaseException:
+        made.close()
+        raise
+
+
+def _run(options: dict[str, Any], source: IO[bytes], target: IO[bytes]) -> dict[str, Any]:
+    """The decoder's report. `-I` and an empty environment: the child knows nothing of ours.
+
+    Raises: as `_decode`.
+    """
+    try:
+        child = subprocess.run(
+            [sys.executable, "-I", str(_PROGRAM), json.dumps(options)],
+            stdin=source.fileno(),
+            stdout=target.fileno(),
+            stderr=subprocess.PIPE,
+            env={},
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ImageUnreadable from error
+    report: dict[str, Any] = {}
+    with suppress(ValueError, IndexError):
+        report = json.loads(child.stderr.splitlines()[-1])
+    match report.get("error"):
+        case "not_an_image":
+            raise UnsupportedMediaType("The file is not a JPEG, PNG, GIF or WebP picture.")
+        case "too_many_pixels":
+            raise TooManyPixels(f"The picture has more than {settings.PHOTO_MAX_PIXELS // 1_000_000} megapixels.")
+        case "unreadable":
+            raise ImageUnreadable
+    if child.returncode != 0 or not report:
+        # Killed by its limits, or by the file: either way nothing came of it.
+        log.warning("decoder_died", returncode=child.returncode, mode=options["mode"])
+        raise ImageUnreadable
+    return report

@@ -1,0 +1,139 @@
+"""What a provider is to the engine: five verbs, and errors that say whether it can have acted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import IO, Any, Literal, Protocol
+
+
+class ProviderError(Exception):
+    """A provider did not do what was asked. `message` is for staff, not for customers."""
+
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+class Unavailable(ProviderError):
+    """The provider surely did not act and may later: refused connection, 429, 5xx without an id."""
+
+    def __init__(self, message: str = "", *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, status=status)
+        self.retry_after_s = retry_after_s
+
+
+class Rejected(ProviderError):
+    """The provider says no to this order; another try gives the same. `code` is one of our failure codes."""
+
+    def __init__(self, message: str = "", *, code: str = "provider_rejected", status: int | None = None) -> None:
+        super().__init__(message, status=status)
+        self.code = code
+
+
+class Misconfigured(ProviderError):
+    """Our account there is the problem (key, plan, balance): nothing will work until staff act."""
+
+
+class Unknown(ProviderError):
+    """Bytes went out and no usable answer came: the provider may have acted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file that the order works from; `open` reads it from the storage."""
+
+    content_type: str
+    bytes: int
+    open: Callable[[], IO[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the engine wants made. `token` is our name for the attempt; it rides where the provider echoes it."""
+
+    token: str
+    kind: str
+    model: str
+    params: Mapping[str, Any]
+    inputs: tuple[Input, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The provider took the order."""
+
+    provider_job_id: str
+    cost: Decimal | None = None
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a job stands at the provider. `gone`: it knows no such job (any more)."""
+
+    status: Literal["running", "succeeded", "failed", "canceled", "gone"]
+    progress: int = 0
+    outputs: tuple[str, ...] = ()
+    cost: Decimal | None = None
+    error: Rejected | None = None
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """Whose callback this is: by the provider's id, and by our token where it was echoed. Nothing else is believed."""
+
+    provider_job_id: str
+    token: str | None = None
+
+
+class Provider(Protocol):
+    """One provider. Its methods make no query and may run in any thread."""
+
+    code: str
+    cost_unit: str
+
+    @property
+    def base_url(self) -> str:
+        """Where it is: its origin may be fetched from although it may not be public."""
+
+    @property
+    def resolve_window_s(self) -> float:
+        """How long a callback can still tell what became of a submission that was never answered."""
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether the keys are there."""
+
+    def prepare(self, order: Order) -> Mapping[str, Any]:
+        """What can be done ahead and repeated without cost, such as uploading the inputs.
+
+        Raises: ProviderError; whatever it is, no job was started.
+        """
+
+    def submit(self, order: Order, prepared: Mapping[str, Any]) -> Submitted:
+        """Start the job: the one call that costs.
+
+        Raises: Unavailable, Rejected, Misconfigured, Unknown.
+        """
+
+    def poll(self, provider_job_id: str) -> Seen:
+        """Look.
+
+        Raises: Unavailable, Misconfigured, Unknown.
+        """
+
+    def cancel(self, provider_job_id: str) -> None:
+        """Stop the job, or delete what it made. Idempotent.
+
+        Raises: ProviderError.
+        """
+
+    def parse_callback(self, event: Mapping[str, Any]) -> Callback | None:
+        """Whose callback it is; None for a type that says nothing of a job."""
+
+    def classify_error(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> ProviderError:
+        """The error that an answer with this status means."""

@@ -1,0 +1,17 @@
+"""Wake-ups. What they find to do is in the tables."""
+
+from __future__ import annotations
+
+from core import jobs
+from generation.engine.advance import advance as make_pass
+from generation.engine.sweep import sweep as clean_up
+
+
+@jobs.task("generation.advance", queue="providers")
+def advance() -> None:
+    make_pass()
+
+
+@jobs.task("generation.sweep", queue="default")
+def sweep() -> None:
+    clean_up()
