@@ -169,12 +169,12 @@ class MeViewSet(ViewSet):
         "partial_update": [*TOKEN_ERRORS, errors.UsernameTaken],
     }
 
-    @extend_schema(operation_id="users_me", summary="Who am I", responses=serializers.UserSerializer)
+    @extend_schema(operation_id="users_me_retrieve", summary="Who am I", responses=serializers.UserSerializer)
     def retrieve(self, request: SignedInRequest) -> Response:
         return Response(serializers.UserSerializer(request.user).data)
 
     @extend_schema(
-        operation_id="users_me_replace",
+        operation_id="users_me_update",
         summary="Change the profile",
         description="The same as PATCH: what is not named stays.",
         request=serializers.ProfileSerializer,
@@ -187,7 +187,7 @@ class MeViewSet(ViewSet):
         return Response(serializers.UserSerializer(user).data)
 
     @extend_schema(
-        operation_id="users_me_update",
+        operation_id="users_me_partial_update",
         summary="Change the profile",
         description="What is not named stays.",
         request=serializers.ProfileSerializer,
@@ -216,7 +216,7 @@ class SessionViewSet(ViewSet):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
-        operation_id="users_sessions_end_all",
+        operation_id="users_sessions_destroy_all",
         summary="Sign out everywhere",
         description="Ends every session, this one included.",
         responses={204: OpenApiResponse(description="Signed out everywhere.")},
@@ -226,7 +226,7 @@ class SessionViewSet(ViewSet):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
-        operation_id="users_sessions_end",
+        operation_id="users_sessions_destroy",
         summary="Sign out one session",
         responses={204: OpenApiResponse(description="Signed out.")},
     )
