@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from billing.models.books import BookCheck
+from billing.models.catalogue import CreditPrice, Package
 from billing.models.grants import PromoSpending, SignUpGrant
 from billing.models.ledger import (
     CreditLot,
@@ -13,17 +14,39 @@ from billing.models.ledger import (
     UserWalletKind,
     Wallet,
 )
+from billing.models.payments import (
+    Payment,
+    PaymentAttempt,
+    PaymentStart,
+    PaymentState,
+)
+from billing.models.reconciliation import Break, BreakKind, GatewayCursor
+from billing.models.refunds import Dispute, DisputeState, Refund, RefundOrigin, RefundState
 
 __all__ = [
     "BookCheck",
+    "Break",
+    "BreakKind",
     "CreditLot",
+    "CreditPrice",
     "Debt",
+    "Dispute",
+    "DisputeState",
     "Freeze",
+    "GatewayCursor",
     "Hold",
     "HouseKind",
     "LedgerEntry",
     "LedgerTransaction",
+    "Package",
+    "Payment",
+    "PaymentAttempt",
+    "PaymentStart",
+    "PaymentState",
     "PromoSpending",
+    "Refund",
+    "RefundOrigin",
+    "RefundState",
     "SignUpGrant",
     "UserWalletKind",
     "Wallet",

@@ -1,0 +1,196 @@
+"""What a gateway is to the rest of billing: facts as plain values, and three kinds of failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+Fact = TypeVar("Fact")
+
+
+class GatewayError(Exception):
+    """A gateway did not do what it was asked."""
+
+
+class Unreachable(GatewayError):
+    """It surely did not act: never received, or told us to come back later. Resend freely."""
+
+    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unclear(GatewayError):
+    """It received the request and gave no usable answer. It may have acted."""
+
+
+class Rejected(GatewayError):
+    """It understood and refuses; asking again gives the same. `status` is its HTTP status."""
+
+    def __init__(self, message: str, *, status: int, code: str = "", field: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.field = field
+
+
+class Misconfigured(GatewayError):
+    """It does not accept our keys. Nobody's payment is at fault."""
+
+
+class AttemptStatus(StrEnum):
+    CREATED = "created"
+    AUTHORIZED = "authorized"
+    FAILED = "failed"
+    LAPSED = "lapsed"  # authorised, never captured, given back by the gateway itself
+    CAPTURED = "captured"
+
+
+class RefundStatus(StrEnum):
+    SENT = "sent"
+    PROCESSED = "processed"
+    FAILED = "failed"
+
+
+class DisputeStatus(StrEnum):
+    OPEN = "open"
+    WON = "won"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFact:
+    """One try of the customer to pay. Amounts in the minor unit; `at` in Unix seconds."""
+
+    ref: str
+    start_ref: str
+    status: AttemptStatus
+    amount: int
+    currency: str
+    refunded: int = 0
+    method: str = ""
+    error_code: str = ""
+    error_message: str = ""
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFact:
+    """`refund_id` is ours, where the gateway gives it back."""
+
+    ref: str
+    attempt_ref: str
+    status: RefundStatus
+    amount: int
+    currency: str
+    refund_id: UUID | None = None
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeFact:
+    """`lost` is what the gateway has taken from us for it."""
+
+    ref: str
+    attempt_ref: str
+    status: DisputeStatus
+    amount: int
+    currency: str
+    lost: int = 0
+    phase: str = ""
+    reason_code: str = ""
+    respond_by: int = 0
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StartFact:
+    """What the gateway has on record under one start."""
+
+    ref: str
+    reference: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a gateway says of one start, read together."""
+
+    start: StartFact
+    attempts: Sequence[AttemptFact] = ()
+    refunds: Sequence[RefundFact] = ()
+    disputes: Sequence[DisputeFact] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Fact]):
+    """A part of a list; `next_skip` is None at its end."""
+
+    items: Sequence[Fact]
+    next_skip: int | None
+
+
+class Gateway(Protocol):
+    """The narrow contract. Every call may raise Unreachable, Unclear, Rejected or Misconfigured.
+
+    None of them may be called inside a transaction.
+    """
+
+    name: str
+    currencies: tuple[str, ...]
+    default_currency: str
+
+    def is_configured(self) -> bool:
+        """Whether its keys are set."""
+
+    def start(self, *, reference: str, amount: int, currency: str, notes: Mapping[str, str]) -> StartFact:
+        """Open a payment. The same reference gives the same start."""
+
+    def find_start(self, reference: str) -> StartFact | None:
+        """The start under our reference, where one was opened whose answer we never read."""
+
+    def fetch(self, ref: str, *, dispute_refs: Sequence[str] = ()) -> Snapshot:
+        """What came of a start."""
+
+    def capture(self, attempt_ref: str, *, amount: int, currency: str) -> None:
+        """Take an authorised payment. Quiet when it is captured already."""
+
+    def refund(self, attempt_ref: str, *, amount: int, currency: str, refund_id: UUID, reason: str) -> RefundFact:
+        """Give money back, once per `refund_id`."""
+
+    def fetch_refund(self, ref: str) -> RefundFact:
+        """What became of a refund."""
+
+    def fetch_attempt(self, ref: str) -> AttemptFact:
+        """One try to pay, by the gateway's id."""
+
+    def fetch_dispute(self, ref: str) -> DisputeFact:
+        """One dispute, by the gateway's id."""
+
+    def fetch_start(self, ref: str) -> StartFact:
+        """One start, by the gateway's id."""
+
+    def list_refunds(self, attempt_ref: str) -> Sequence[RefundFact]:
+        """The refunds of one capture."""
+
+    def payments_since(self, since: int, *, skip: int = 0) -> Page[AttemptFact]:
+        """Payments opened since, in Unix seconds."""
+
+    def refunds_since(self, since: int, *, skip: int = 0) -> Page[RefundFact]:
+        """Refunds opened since."""
+
+    def disputes_since(self, since: int, *, skip: int = 0) -> Page[DisputeFact]:
+        """Disputes opened since."""
+
+    def client(self, *, ref: str, amount: int, currency: str) -> dict[str, Any]:
+        """What the gateway's front-end library needs."""
+
+    def checkout_url(self, *, ref: str, page_url: str, return_url: str) -> str:
+        """Where a browser pays without a front-end library: the gateway's own page, else ours at `page_url`."""
+
+    def check_client(self, claim: Mapping[str, str], *, refs: Sequence[str]) -> bool:
+        """Whether the gateway's checkout really handed this to the client, for one of our starts."""

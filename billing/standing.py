@@ -1,0 +1,99 @@
+"""What every change to a payment's money shares: its lock, the state by its figures, the credits that follow them."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db.models import QuerySet
+
+import audit
+from billing import ledger
+from billing.models import Debt, Payment, PaymentState
+from billing.models.payments import TRANSITIONS, Fulfilment
+
+
+def lock(payment_id: uuid.UUID) -> Payment:
+    """The payment's row, locked until the transaction ends. The first lock of every change to money."""
+    rows: QuerySet[Payment] = Payment.objects.select_for_update(of=("self",), no_key=True)
+    return rows.get(pk=payment_id)
+
+
+def move(payment: Payment, state: PaymentState, *also: str) -> None:
+    """Change the state of a locked payment along TRANSITIONS; `also` names other fields that were set.
+
+    Raises: ValueError for a transition that does not exist: the caller has forgotten a case.
+    """
+    if state != payment.state:
+        if state not in TRANSITIONS[payment.state]:
+            raise ValueError(f"{payment} cannot become {state} from {payment.state}")
+        payment.state = state
+    payment.save(update_fields=["state", "updated_at", *also])
+
+
+def restand(payment: Payment, *also: str) -> None:
+    """Save a locked payment's figures, and the state that they give it once its price was covered."""
+    state = PaymentState(payment.state)
+    if payment.fulfilment != Fulfilment.NONE:
+        state = payment.standing(is_disputed=payment.disputes.filter(state="open").exists())
+    move(payment, state, "received", "refunded", "refunding", "lost", *also)
+
+
+def collect(
+    payment: Payment, *, key: str, subject: tuple[str, uuid.UUID], freeze_key: str = "", is_blocking: bool = False
+) -> int:
+    """Take back the credits that the money gone stands for, as far as not yet taken; the rest becomes a debt.
+
+    Idempotent: by key. Locks: the caller holds the payment; the wallet, then lots.
+    """
+    need = payment.due_credits() - payment.taken
+    if need <= 0:
+        if freeze_key:
+            ledger.thaw(key=freeze_key)
+        return 0
+    ledger.claw_back(
+        user_id=payment.user_id,
+        amount=need,
+        key=key,
+        subject=subject,
+        source=("payment", payment.pk),
+        freeze_key=freeze_key or None,
+        is_blocking=is_blocking,
+        memo=payment.title,
+    )
+    payment.taken += need
+    payment.save(update_fields=["taken", "updated_at"])
+    return need
+
+
+def give_back(payment: Payment, *, key: str, subject: tuple[str, uuid.UUID], reason: str) -> int:
+    """Return credits that were taken for money which has come back after all: first off the debt, then as a grant.
+
+    Idempotent: the caller's state, and by key. Locks: the caller holds the payment; the debts, then the wallet.
+    """
+    surplus = payment.taken - payment.due_credits()
+    if surplus <= 0:
+        return 0
+    left = surplus
+    owed: QuerySet[Debt] = Debt.objects.filter(
+        user_id=payment.user_id, subject_type=subject[0], subject_id=subject[1], remaining__gt=0
+    )
+    for debt in owed.order_by("pk"):
+        if debt.remaining <= left:
+            left -= debt.remaining
+            ledger.waive(debt_id=debt.pk, reason=reason)
+    if left:
+        ledger.grant(
+            user_id=payment.user_id,
+            amount=left,
+            category="paid",
+            key=key,
+            subject=subject,
+            source=("payment", payment.pk),
+            memo=reason,
+        )
+    payment.taken -= surplus
+    payment.save(update_fields=["taken", "updated_at"])
+    audit.record(
+        "payment.credits_returned", payment, new={"credits": surplus}, metadata={"why": reason}, user=payment.user_id
+    )
+    return surplus
