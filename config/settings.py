@@ -184,6 +184,9 @@ WAKE_EVERY_S: dict[str, float] = {
     "inbox.purge": 86_400,
     "generation.advance": 5,
     "generation.sweep": 15,
+    "billing.poll_payments": 5,
+    "billing.send_refunds": 15,
+    "billing.walk_gateways": 300,
 }
 WAKE_EVERY_S |= {name: float(s) for name, s in (p.split("=") for p in env.list("WAKE_EVERY_S", default=[]))}
 
@@ -203,9 +206,14 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
 MAIL_SECRETS = {"verify-email": "accounts.verification.mail_secrets"}  # made at rendering, never stored
-BILLING_FULFILMENT: dict[str, str] = {}
+BILLING_FULFILMENT = {"credits": "billing.fulfilment.credits"}
 BOOK_CHECKS = ["generation.books.checks"]
-METRICS_SOURCES = ["inbox.metrics.families", "notifications.metrics.families", "generation.metrics.families"]
+METRICS_SOURCES = [
+    "inbox.metrics.families",
+    "notifications.metrics.families",
+    "billing.metrics.families",
+    "generation.metrics.families",
+]
 HEALTH_SOURCES: list[str] = []
 
 

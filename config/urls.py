@@ -32,6 +32,7 @@ urlpatterns = [
     path("files/<str:signed>", storage.serve, name="file"),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
+    path("", include("billing.pages")),
 ]
 if not settings.PRODUCTION:
     urlpatterns.append(path("", RedirectView.as_view(pattern_name="docs"), name="home"))

@@ -38,6 +38,16 @@ POINTS: dict[str, str] = {
     "generation.finish.committed": "the job has ended | nobody is told",
     "generation.discard.deleted": "the provider's copy is deleted | the attempt does not say so",
     "generation.files.deleted": "a file's bytes are deleted | its row is still there",
+    "payments.start.committed": "our payment is committed | the gateway has not heard of it",
+    "payments.start.answered": "the gateway has opened it | its id is not noted",
+    "payments.settle.fetched": "the gateway says what came | nothing of it is applied",
+    "payments.settle.recorded": "a capture's money is posted, uncommitted | its goods are not handed over",
+    "payments.settle.granted": "the goods are handed over, uncommitted | the payment does not say so",
+    "payments.settle.posted": "all of it is written, uncommitted | the transaction has not committed",
+    "payments.settle.committed": "the payment is settled | the caller has not been told",
+    "refunds.requested": "a refund and its room are committed | the gateway has not heard of it",
+    "refunds.answered": "the gateway has taken the refund | our books do not say so",
+    "refunds.posted": "the refund's money is posted, uncommitted | its credits are not taken back",
 }
 
 
