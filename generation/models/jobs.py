@@ -126,6 +126,7 @@ class Generation(UUIDModel):
             models.Index(fields=["user", "-created_at", "-id"], name="generation_job_list"),
             models.Index(fields=["state", "next_at"], condition=_is_open, name="generation_job_due"),
             models.Index(fields=["deadline_at"], condition=_is_open, name="generation_job_deadline"),
+            models.Index(fields=["finished_at"], name="generation_job_finished"),
             models.Index(
                 fields=["user", "finished_at"],
                 condition=Q(state=State.CANCELED.value, was_submitted=True),
