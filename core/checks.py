@@ -86,3 +86,12 @@ def dotted_paths_resolve(app_configs: Sequence[Any] | None, **kwargs: Any) -> li
         except ImportError as error:
             problems.append(checks.Error(f"settings name {path}: {error}", id="core.E100"))
     return problems
+
+
+@checks.register(checks.Tags.compatibility)
+def wake_ups_name_tasks(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """WAKE_EVERY_S names tasks that exist."""
+    from celery import current_app
+
+    unknown = sorted(set(settings.WAKE_EVERY_S) - set(current_app.tasks))
+    return [checks.Error(f"WAKE_EVERY_S names {name!r}, which is no task.", id="core.E101") for name in unknown]

@@ -47,7 +47,10 @@ def configure(settings: dict[str, Any]) -> None:
     last: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if settings["json"]
-        else [structlog.dev.ConsoleRenderer(colors=False)]
+        else [
+            # Never the pretty tracebacks: they print local variables, and some of those are secrets.
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -21,7 +21,7 @@ T = TypeVar("T")
 # Wake-ups quick enough for a test; due times still decide.
 WAKES = (
     "generation.advance=0.5,generation.sweep=1,inbox.handle=0.5,notifications.deliver=0.5,"
-    "billing.poll_payments=1,billing.poll=1"
+    "billing.poll_payments=0.5"
 )
 
 

@@ -1,0 +1,64 @@
+"""A public topic function that writes says so with @writes, and leaves an audit row."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = ("inbox", "notifications", "accounts", "billing", "generation")
+NOT_TOPICS = {"models", "api", "admin", "migrations", "management", "tasks.py", "checks.py", "apps.py", "books"}
+WRITES = {"save", "create", "bulk_create", "update", "bulk_update", "delete", "get_or_create", "update_or_create"}
+
+# Public functions that change only bookkeeping of the machinery itself: leases, due times, counters, purges.
+BOOKKEEPING: dict[str, str] = {
+    "inbox/deliveries.py:handle_due": "leases and outcomes of deliveries; what a handler does is audited there",
+    "inbox/deliveries.py:purge": "drops bodies past their time",
+}
+
+
+def topics() -> Iterator[Path]:
+    for app in APPS:
+        for path in sorted((ROOT / app).rglob("*.py")):
+            parts = set(path.relative_to(ROOT / app).parts)
+            if not parts & NOT_TOPICS and path.name != "__init__.py":
+                yield path
+
+
+def writes(function: ast.FunctionDef) -> bool:
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in WRITES
+        and isinstance(node.func.value, ast.Call | ast.Attribute | ast.Name)
+        and "objects" in ast.unparse(node.func.value) + ast.unparse(node.func)
+        for node in ast.walk(function)
+    )
+
+
+def is_marked(function: ast.FunctionDef) -> bool:
+    return any("writes(" in ast.unparse(decorator) for decorator in function.decorator_list)
+
+
+def undecorated() -> Iterator[str]:
+    for path in topics():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and writes(node):
+                if not is_marked(node):
+                    yield f"{path.relative_to(ROOT)}:{node.name}"
+
+
+def test_every_public_function_that_writes_is_marked() -> None:
+    assert sorted(set(undecorated()) - set(BOOKKEEPING)) == []
+
+
+def test_the_exceptions_still_exist() -> None:
+    assert sorted(set(BOOKKEEPING) - set(undecorated())) == []
+
+
+@pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in topics()))
+def test_topic_modules_are_small(path: str) -> None:
+    assert len((ROOT / path).read_text().splitlines()) <= 500, f"{path} says more than one thing"
