@@ -6,6 +6,9 @@ from billing import books
 
 
 def check() -> None:
-    """Assert that every invariant of the books holds, the rows that break one named."""
+    """Insist that the books balance.
+
+    Raises: AssertionError that names each broken row.
+    """
     report = books.run()
-    assert report.is_clean, "\n".join(f"{f.check}: {f.row}: {f.problem}" for f in report.findings)
+    assert report.is_clean, "\n".join(f"{found.check}: {found.row}: {found.problem}" for found in report.findings)

@@ -154,7 +154,8 @@ def development_secrets(base_dir: Path) -> dict[str, str]:
 def make_folder(path: Path) -> None:
     """Make a folder of var/; others may pass through (PostgreSQL may run as another user), not look inside."""
     if not path.is_dir():
-        path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o711)  # whatever the umask is
 
 
 def write_private(path: Path, text: str) -> None:

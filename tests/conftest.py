@@ -1,0 +1,153 @@
+"""The test session: its own servers, a database made from a template, sockets closed but for this machine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+import pytest_socket
+import redis
+from psycopg import sql
+
+from tests import embedded
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+
+pytest_plugins = ["tests.people"]
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+NUMBER = int(WORKER.removeprefix("gw")) + 1 if WORKER else 0
+
+os.environ["ENVIRONMENT"] = "test"
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+if not WORKER:
+    SERVERS: embedded.Servers | None = embedded.start()
+    os.environ["ATELIER_TEST_FOLDER"] = str(SERVERS.folder)
+else:
+    SERVERS = None
+os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
+os.environ["REDIS_URL"] = embedded.numbered(os.environ["TEST_REDIS_URL"], NUMBER)
+
+import django  # noqa: E402  the environment had to be laid out first
+from django.conf import settings  # noqa: E402
+
+django.setup()
+
+
+def pytest_unconfigure() -> None:
+    if SERVERS:
+        SERVERS.stop()
+
+
+def pytest_runtest_setup() -> None:
+    pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+# --- The database -----------------------------------------------------------------------------------------------------
+
+
+def administer() -> psycopg.Connection[Any]:
+    """A connection to the server, to none of the databases that tests use."""
+    where = settings.DATABASES["default"]
+    return psycopg.connect(
+        host=where["HOST"] or None,
+        port=where["PORT"] or None,
+        user=where["USER"] or None,
+        password=where["PASSWORD"] or None,
+        dbname="postgres",
+        autocommit=True,
+    )
+
+
+def copy_database(source: str, target: str) -> None:
+    """Make `target` anew as a copy of `source`, ending every session on it."""
+    with administer() as admin:
+        drop_database(target, admin)
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+                sql.Identifier(target), sql.Identifier(source)
+            )
+        )
+
+
+def drop_database(name: str, admin: psycopg.Connection[Any]) -> None:
+    admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _migrated_template(name: str) -> None:
+    """Make and migrate the template once a session, whichever worker comes first."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    session = Path(os.environ["ATELIER_TEST_FOLDER"])
+    with open(session / "template.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with administer() as admin:
+            made = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+            if admin.execute(made, [name]).fetchone() == (session.name,):
+                return
+            drop_database(name, admin)
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.settings_dict["NAME"] = name
+            call_command("migrate", verbosity=0, interactive=False)
+            connection.close()
+            comment = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(session.name))
+            admin.execute(comment)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A migrated database of this worker's own. Tests that commit get it made anew afterwards.
+
+    Flushing is out of the question: the ledger and the audit log refuse TRUNCATE.
+    """
+    from django.db import connection, connections
+    from django.test import TransactionTestCase
+
+    given = settings.DATABASES["default"]["NAME"]
+    template, mine = f"{given}_template", f"{given}_{WORKER or 'main'}"
+    with django_db_blocker.unblock():
+        _migrated_template(template)
+        copy_database(template, mine)
+    connection.settings_dict["NAME"] = settings.DATABASES["default"]["NAME"] = mine
+
+    def start_over(self: TransactionTestCase) -> None:
+        connections.close_all()
+        copy_database(template, mine)
+
+    TransactionTestCase._fixture_teardown = start_over  # type: ignore[method-assign]
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
+        with administer() as admin:
+            drop_database(mine, admin)
+
+
+@pytest.fixture(scope="session")
+def database_url(django_db_setup: None) -> str:
+    """This worker's database, for processes that a test starts."""
+    base, _, _ = os.environ["TEST_DATABASE_URL"].rpartition("/")
+    return f"{base}/{settings.DATABASES['default']['NAME']}"
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """This worker's Redis database, for processes that a test starts."""
+    return os.environ["REDIS_URL"]
+
+
+@pytest.fixture(scope="session")
+def _redis(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _fresh_redis(_redis: redis.Redis) -> None:
+    _redis.flushdb()

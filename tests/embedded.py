@@ -1,0 +1,91 @@
+"""The test session's own PostgreSQL and Valkey: thrown away at its end, however it ends.
+
+One pair serves all xdist workers. Addresses are known before anything runs, so that settings can be read at once.
+TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+from urllib.parse import urlsplit, urlunsplit
+
+from config.embedded import addresses, postgres, processes, valkey
+
+ROOT = Path(__file__).resolve().parents[1]
+PREFIX = "atelier-test-"
+READY_S = 60
+
+
+@dataclass
+class Servers:
+    """What a session started, and where it lies."""
+
+    folder: Path
+    postgres: Popen[bytes] | None = None
+    valkey: Popen[bytes] | None = None
+
+    def stop(self) -> None:
+        """Stop both and remove every trace. Idempotent."""
+        if self.valkey:
+            processes.stop(self.valkey, valkey.STOP, 5)
+        if self.postgres:
+            processes.stop(self.postgres, postgres.STOP, 20)
+        self.postgres = self.valkey = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def start() -> Servers:
+    """Start what the environment does not name, and put the addresses into the environment.
+
+    Raises: PostgresError, ValkeyError, PrivilegeError.
+    """
+    _remove_orphans()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
+    folder.chmod(0o711)  # PostgreSQL may run as another user; the folders inside are private
+    servers = Servers(folder)
+    atexit.register(servers.stop)
+    sockets = folder / "run"
+    if "TEST_DATABASE_URL" not in os.environ:
+        cluster = throw_away(folder, sockets)
+        cluster.initialise()
+        servers.postgres = cluster.start()
+        if not processes.wait_until(cluster.answers, READY_S):
+            raise postgres.PostgresError(f"PostgreSQL did not start:\n{cluster.log.read_text()}")
+        os.environ["TEST_DATABASE_URL"] = addresses.database_url_at(sockets, "test")
+    if "TEST_REDIS_URL" not in os.environ:
+        sockets.mkdir(mode=0o700, exist_ok=True)
+        server = valkey.Valkey(sockets, folder / "valkey.log")
+        servers.valkey = server.start()
+        if not processes.wait_until(server.answers, READY_S):
+            raise valkey.ValkeyError(f"Valkey did not start:\n{server.log.read_text()}")
+        os.environ["TEST_REDIS_URL"] = addresses.redis_url_at(sockets, 0)
+    return servers
+
+
+def throw_away(folder: Path, sockets: Path) -> postgres.Postgres:
+    """A cluster that trades durability for speed."""
+    uid = addresses.server_uid(ROOT)
+    return postgres.Postgres(folder / "postgres", sockets, folder / "postgres.log", uid, postgres.THROW_AWAY)
+
+
+def numbered(redis_url: str, number: int) -> str:
+    """The `number`-th database after the one that the address names."""
+    if redis_url.startswith("unix:"):
+        path, _, query = redis_url.partition("?")
+        return f"{path}?db={int(query.removeprefix('db=') or 0) + number}"
+    parts = urlsplit(redis_url)
+    return urlunsplit(parts._replace(path=f"/{int(parts.path.strip('/') or 0) + number}"))
+
+
+def _remove_orphans() -> None:
+    """Remove the folders of sessions that were killed; their servers died with them."""
+    for folder in Path("/tmp").glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and processes.seen(int(pid)) is None:
+            shutil.rmtree(folder, ignore_errors=True)
