@@ -78,6 +78,17 @@ class AuditDetail(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["ip"], name="audit_detail_ip")]
+        triggers = [
+            # Erasing a person deletes rows here, one at a time; nothing ever changes one.
+            pgtrigger.Protect(name="no_update", operation=pgtrigger.Update),
+            pgtrigger.Trigger(
+                name="no_truncate",
+                level=pgtrigger.Statement,
+                operation=pgtrigger.Truncate,
+                when=pgtrigger.Before,
+                func="RAISE EXCEPTION 'audit_auditdetail is never emptied: % is refused', TG_OP;",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"detail of {self.log_id}"
