@@ -95,7 +95,7 @@ def _insert(user: User, mailbox: str, outcome: str, amount: int) -> bool:
             " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
             [new_id(), user.pk, mailboxes.keyed_hash(mailbox), outcome, amount],
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def _reserve(scope: str, amount: int, budget: int) -> bool:
@@ -110,4 +110,4 @@ def _reserve(scope: str, amount: int, budget: int) -> bool:
             " WHERE spent.amount + excluded.amount <= %s",
             [scope, amount, budget],
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)

@@ -1,0 +1,3 @@
+from __future__ import annotations
+
+from billing.admin import payments, wallets  # noqa: F401  registers them

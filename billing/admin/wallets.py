@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from unfold.admin import TabularInline
 
 from billing.models import (
     BookCheck,
@@ -30,7 +31,7 @@ class WalletAdmin(ReadOnlyModelAdmin):
     ordering = ["-id"]
 
 
-class LedgerEntryInline(admin.TabularInline[LedgerEntry, LedgerTransaction]):
+class LedgerEntryInline(TabularInline):
     model = LedgerEntry
     fields = ["id", "wallet", "amount", "balance_after"]
     readonly_fields = fields

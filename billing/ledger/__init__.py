@@ -7,10 +7,10 @@ what happened then, with other figures it is LedgerKeyMismatch. Call them inside
 from __future__ import annotations
 
 from billing.ledger.balances import Balance, balance
-from billing.ledger.corrections import Adjusted, ClawedBack, adjust, claw_back, transfer, waive
+from billing.ledger.corrections import Adjusted, adjust, transfer
 from billing.ledger.expiry import end_lots, expire, expire_next
-from billing.ledger.freezing import Frozen, freeze, thaw
 from billing.ledger.funding import Granted, Posted, grant, open_wallets, record_money
+from billing.ledger.recovery import ClawedBack, Frozen, claw_back, freeze, thaw, waive
 from billing.ledger.spending import Captured, Extended, Held, Released, capture, extend, hold, release
 
 __all__ = [

@@ -31,10 +31,11 @@ def call(sql: str, arguments: Sequence[Any]) -> tuple[Any, ...]:
     if connection.queries_logged or connection.execute_wrappers:
         with connection.cursor() as watched:
             watched.execute(sql, arguments)
-            return watched.fetchone()
-    connection.validate_no_broken_transaction()
-    with connection.wrap_database_errors:
-        row = psycopg.Cursor(connection.connection).execute(sql, arguments, prepare=True).fetchone()
+            row: tuple[Any, ...] | None = watched.fetchone()
+    else:
+        connection.validate_no_broken_transaction()
+        with connection.wrap_database_errors:
+            row = psycopg.Cursor(connection.connection).execute(sql, arguments, prepare=True).fetchone()
     assert row is not None
     return row
 

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 import audit
 from billing.ledger.calls import Subject, asked_by
 from billing.models import CreditLot, Wallet
+from core.ids import new_id
 
 
 def lock(wallets: QuerySet[Wallet]) -> list[Wallet]:
@@ -23,7 +24,12 @@ def lock_of(user_id: uuid.UUID, kind: str, unit: str) -> Wallet:
     mine = Wallet.objects.filter(user_id=user_id, kind=kind, unit=unit)
     found = lock(mine)
     if not found:
-        Wallet.objects.bulk_create([Wallet(user_id=user_id, kind=kind, unit=unit, balance=0)], ignore_conflicts=True)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO billing_wallet (id, user_id, kind, unit, balance, held, frozen)"
+                " VALUES (%s, %s, %s, %s, 0, 0, 0) ON CONFLICT (user_id, kind, unit) DO NOTHING",
+                [new_id(), user_id, kind, unit],
+            )
         found = lock(mine)
     return found[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -156,7 +156,7 @@ def release(*, key: str) -> Released:
 
 def refusal(status: str, *, user_id: uuid.UUID, unit: str, required: int, available: int) -> Error:
     """The 402 for a refused status, with its figures."""
-    figures = {"required": required, "available": available, "unit": unit}
+    figures: dict[str, Any] = {"required": required, "available": available, "unit": unit}
     if status == "debt_outstanding":
         owed = Debt.objects.filter(user_id=user_id, is_blocking=True, remaining__gt=0)
         debts = [

@@ -38,7 +38,9 @@ class EntrySerializer(serializers.ModelSerializer[LedgerEntry]):
 
 
 class LotSerializer(serializers.ModelSerializer[CreditLot]):
-    source = serializers.SerializerMethodField(help_text="The payment or other cause that it came from.")
+    source = serializers.SerializerMethodField(  # type: ignore[assignment]  # shadows Field.source, which is never read
+        help_text="The payment or other cause that it came from."
+    )
 
     class Meta:
         model = CreditLot

@@ -468,7 +468,8 @@ BEGIN
         WHERE id = w.id;
     status := 'ok';
     balance := w.balance;
-    PERFORM ledger_audit('granted', p_unit, p_subject_type, p_subject_id, p_user,
+    PERFORM ledger_audit(CASE p_kind WHEN 'adjustment' THEN 'adjusted' ELSE 'granted' END, p_unit,
+                         p_subject_type, p_subject_id, p_user,
                          jsonb_build_object('amount', p_amount, 'repaid', repaid, 'balance', balance),
                          jsonb_build_object('transaction', transaction_id, 'key', p_key, 'category', p_category),
                          p_context);
