@@ -192,7 +192,7 @@ def _recover(payment: Payment, row: Dispute) -> None:
     if _is_part_of_price(row):
         payment.lost -= row.applied
         row.applied = 0
-        give_back(
+        row.returned += give_back(
             payment,
             key=f"dispute:{row.pk}:{row.round}:reverse:credits",
             subject=("dispute", row.pk),

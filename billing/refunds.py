@@ -122,7 +122,7 @@ def _keep_room(payment: Payment, amount: int) -> None:
     """The conditional step that authorises a refund; two at once cannot both take the last of it."""
     kept = Payment.objects.filter(
         pk=payment.pk, received__gte=F("refunded") + F("refunding") + F("lost") + amount
-    ).update(refunding=F("refunding") + amount)
+    ).update(refunding=F("refunding") + amount, updated_at=Now())
     if not kept:
         raise RefundNotPossible("That is more than what came in on this payment and is not yet on its way back.")
     payment.refunding += amount
@@ -419,7 +419,7 @@ def _undo(payment: Payment, row: Refund, *, was_returned: bool) -> None:
         payment.forgiven -= row.applied if row.keeps_credits else 0
         row.applied = 0
         restand(payment, "forgiven")
-        give_back(
+        row.returned += give_back(
             payment,
             key=f"refund:{row.pk}:reverse:credits",
             subject=("refund", row.pk),

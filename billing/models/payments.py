@@ -128,6 +128,7 @@ class Payment(UUIDModel):
             models.Index(fields=["-created_at", "-id"], name="payment_newest"),
             models.Index(fields=["next_at"], condition=Q(next_at__isnull=False), name="payment_due"),
             models.Index(fields=["gateway", "state"], name="payment_gateway_state"),
+            models.Index(fields=["updated_at"], name="payment_updated"),
         )
 
     def __str__(self) -> str:
