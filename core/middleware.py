@@ -25,6 +25,7 @@ log = structlog.get_logger("request")
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{8,64}$")
 API = "/api/"
+SECRET_PARTS = {"signed", "token"}
 
 
 @lru_cache(maxsize=8)
@@ -92,7 +93,7 @@ class RequestMiddleware:
             log.info(
                 "request",
                 method=request.method,
-                path=request.path,
+                path=_loggable(request),
                 status=response.status_code,
                 ms=round(took_s * 1000, 1),
             )
@@ -101,6 +102,14 @@ class RequestMiddleware:
             response["RateLimit"] = f'"{limit.scope}";r={limit.remaining};t={limit.reset_s}'
             response["RateLimit-Policy"] = f'"{limit.scope}";q={limit.limit};w={limit.period_s}'
         return response
+
+
+def _loggable(request: HttpRequest) -> str:
+    """The path, or its pattern where the path itself opens something: links to files, to verify, to unsubscribe."""
+    match = request.resolver_match
+    if match and SECRET_PARTS & set(match.kwargs):
+        return f"/{match.route}"
+    return request.path
 
 
 class _OffTheApi:

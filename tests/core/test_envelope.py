@@ -182,3 +182,13 @@ def test_without_redis_reads_work_and_what_must_be_counted_fails_closed(client: 
             redis.client().ping()
     finally:
         redis.client.cache_clear()
+
+
+def test_a_link_that_opens_something_is_not_logged(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings.ROOT_URLCONF = "config.urls"
+    caplog.set_level("INFO", logger="request")
+
+    Client().get("/files/topsecretlink")
+
+    assert "files/<str:signed>" in caplog.text
+    assert "topsecretlink" not in caplog.text
