@@ -37,7 +37,7 @@ class Handler:
         name = address.partition("@")[0].partition("+")[0].lower()
         if name == "bounce":
             return "550 5.1.1 Mailbox unavailable"
-        if name == "defer" and not self.box.store.get("mail.deferred", address):
+        if name == "defer" and self.box.store.get("mail.deferred", address) is None:
             self.box.store.put("mail.deferred", address, {})
             return "451 4.7.1 Try again later"
         envelope.rcpt_tos.append(address)
@@ -45,19 +45,21 @@ class Handler:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         fault = faults.take(self.box, "smtp", "DATA", "/")
-        if fault:
-            match fault["mode"]:
-                case "refuse":
-                    assert isinstance(server.transport, asyncio.Transport)
-                    server.transport.abort()
-                case "slow":
-                    await asyncio.sleep(fault["seconds"])
-                case "hang":
-                    await self.box.stopping.wait()
-                case mode:
-                    return f"451 4.3.0 {mode}"
-        keep(self.box, envelope)
-        return "250 OK"
+        if fault is None:
+            keep(self.box, envelope)
+            return "250 OK"
+        if fault["mode"] == "slow":
+            await asyncio.sleep(fault["seconds"])
+            keep(self.box, envelope)
+            return "250 OK"
+        if fault["when"] == "after":
+            keep(self.box, envelope)
+        if fault["mode"] == "hang":
+            await self.box.stopping.wait()
+        if fault["mode"] in ("hang", "refuse"):
+            assert isinstance(server.transport, asyncio.Transport)
+            server.transport.abort()
+        return f"451 4.3.0 {fault['mode']}"
 
 
 def server(box: Box) -> SMTP:

@@ -82,7 +82,7 @@ def _refuse_once(box: Box, words: frozenset[str], prompt: str | None, name: str 
             continue
         text = prompt if prompt and f"sandbox:{word}" in prompt.lower() else name or ""
         key = f"{word}:{re.sub(r'[0-9a-fA-F-]{8,}', '', text)}"
-        if box.store.get("magic_hour.refused", key):
+        if box.store.get("magic_hour.refused", key) is not None:
             box.store.delete("magic_hour.refused", key)
         else:
             box.store.put("magic_hour.refused", key, {})
