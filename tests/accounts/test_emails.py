@@ -10,7 +10,7 @@ from accounts.emails import fold
     [
         ("Alice@Example.COM", "alice@example.com"),
         ("  alice@example.com ", "alice@example.com"),
-        ("ａlice@example.com", "alice@example.com"),
+        ("\uff41lice@example.com", "alice@example.com"),
         ("alice@BÜCHER.example", "alice@xn--bcher-kva.example"),
         ("alice@xn--bcher-kva.example", "alice@xn--bcher-kva.example"),
         ("alice@example.com.", "alice@example.com"),

@@ -78,7 +78,7 @@ def test_no_secret_is_stored_or_recorded(anonymous: APIClient) -> None:
         assert secret not in audited + mailed + kept
 
 
-@pytest.mark.parametrize("email", ["new@example.com", "NEW@example.COM", "ｎew@example.com"])
+@pytest.mark.parametrize("email", ["new@example.com", "NEW@example.COM", "\uff4eew@example.com"])
 def test_a_known_address_is_409_and_changes_nothing(anonymous: APIClient, email: str) -> None:
     anonymous.post(URL, body())
     before = User.objects.values().get()

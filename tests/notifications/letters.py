@@ -1,0 +1,40 @@
+"""One example of every mail, and short ways to the outbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.ids import new_id
+from notifications import outbox
+from notifications.models import Mail
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "welcome": {"first_name": "Alice"},
+    "verify-email": {"verification_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829304"},
+    "payment-confirmation": {
+        "payment_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829301",
+        "amount": "₹499.00",
+        "credits": 100,
+        "currency": "INR",
+        "date": "21 November 2026",
+    },
+    "payment-failed": {
+        "payment_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829301",
+        "amount": "₹499.00",
+        "reason": "The bank declined the payment.",
+    },
+    "headshot-generated": {"job_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829302", "credits_used": 50, "name": "Passport"},
+    "headshot-failed": {
+        "job_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829302",
+        "reason": "The photo shows no face.",
+        "credits_returned": 50,
+    },
+    "credit-low-warning": {"remaining": 12},
+}
+
+
+def letter(name: str = "welcome", *, to: str = "reader@example.com", cause: str | None = None, **context: Any) -> Mail:
+    """Queue one mail."""
+    mail = outbox.enqueue(name, to=to, cause=cause or f"test:{new_id()}", context=EXAMPLES[name] | context)
+    assert mail is not None
+    return mail
