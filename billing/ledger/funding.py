@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.db import connection
-
 import audit
 from billing.errors import LedgerKeyMismatch
 from billing.ledger.calls import Subject, asked_by, call, known_unit, units
@@ -46,14 +44,13 @@ def open_wallets(*, user: AbstractBaseUser) -> None:
 
     Idempotent: one wallet per user, kind and unit.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO billing_wallet (id, user_id, kind, unit, balance, held, frozen)"
-            " VALUES (%s, %s, %s, %s, 0, 0, 0), (%s, %s, %s, %s, 0, 0, 0), (%s, %s, %s, %s, 0, 0, 0)"
-            " ON CONFLICT (user_id, kind, unit) DO NOTHING",
-            [value for kind, unit in FIRST_WALLETS for value in (new_id(), user.pk, kind, unit)],
-        )
-        opened = cursor.rowcount
+    [opened] = call(
+        "WITH opened AS ("
+        " INSERT INTO billing_wallet (id, user_id, kind, unit, balance, held, frozen)"
+        " VALUES (%s, %s, %s, %s, 0, 0, 0), (%s, %s, %s, %s, 0, 0, 0), (%s, %s, %s, %s, 0, 0, 0)"
+        " ON CONFLICT (user_id, kind, unit) DO NOTHING RETURNING 1) SELECT count(*) FROM opened",
+        [value for kind, unit in FIRST_WALLETS for value in (new_id(), user.pk, kind, unit)],
+    )
     if opened:
         audit.record("wallet.opened", ("user", user.pk), user=user.pk, new={"wallets": FIRST_WALLETS})
 

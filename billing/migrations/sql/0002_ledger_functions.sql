@@ -5,16 +5,15 @@
 -- credits are there.) A refusal is a returned status, never an exception: that would poison the caller's transaction.
 -- An exception here means that the books are already wrong.
 
--- UUIDv7, so that rows sort by birth as those made in Python do; PostgreSQL has its own only from 18.
-CREATE FUNCTION ledger_new_id() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-    SELECT encode(
-        set_bit(set_bit(
-            overlay(uuid_send(gen_random_uuid())
-                PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
-                FROM 1 FOR 6),
-            52, 1), 53, 1),
-        'hex')::uuid
-$$;
+-- UUIDv7, so that rows sort by birth as those made in Python do; PostgreSQL has its own only from 18. The twelve bits
+-- after the version carry the microsecond (RFC 9562, method 3): lots of one millisecond still know which is older.
+CREATE FUNCTION ledger_new_id() RETURNS uuid LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+DECLARE
+    v_us bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    v_head bigint := ((v_us / 1000) << 16) | (7 << 12) | (((v_us % 1000) << 12) / 1000);
+BEGIN
+    RETURN encode(int8send(v_head) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid;
+END $$;
 
 
 -- Our own wallet of a kind and unit, made when first needed.
