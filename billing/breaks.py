@@ -25,6 +25,8 @@ def file(
 
     Idempotent: by cause.
     """
+    if Break.objects.filter(cause=cause[:120]).exists():
+        return False
     row = Break(
         kind=kind,
         cause=cause[:120],

@@ -61,7 +61,8 @@ def note(payment: Payment, begun: PaymentStart, seen: Snapshot) -> list[PaymentA
         return []
     known = {row.ref: row for row in PaymentAttempt.objects.filter(payment=payment, start=begun)}
     failed = []
-    for fact in sorted(seen.attempts, key=lambda fact: (fact.at, fact.ref)):
+    # Oldest first; the gateway lists the newest first and tells times in whole seconds.
+    for fact in sorted(reversed(seen.attempts), key=lambda fact: fact.at):
         if fact.start_ref != begun.ref or fact.currency != begun.currency:
             file_mismatch(payment, begun, fact)
             continue

@@ -73,7 +73,8 @@ def _package(code: str, currency: str) -> Quote:
         raise _invalid("unknown_item", f"There is no package {code!r}.")
     sold = [row for row in rows if row.is_for_sale]
     if not sold:
-        raise NotForSale(f"{rows[0].code} is not for sale: those credits come with a new account.")
+        message = f"{rows[0].code} is not for sale: those credits come with a new account."
+        raise NotForSale(message, details=[detail("not_for_sale", message, "item")])
     row = next((row for row in sold if row.currency == currency), None)
     if row is None:
         raise _not_in(rows[0].code, currency, [row.currency for row in sold])

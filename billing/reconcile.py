@@ -99,7 +99,7 @@ def _claim(token: uuid.UUID) -> list[Payment]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE billing_payment SET lease_token = %s, lease_until = statement_timestamp() + %s
+            UPDATE billing_payment SET lease_token = %s, lease_until = statement_timestamp() + make_interval(secs => %s)
             WHERE id IN (
                 SELECT id FROM billing_payment
                 WHERE next_at <= statement_timestamp()
@@ -107,7 +107,7 @@ def _claim(token: uuid.UUID) -> list[Payment]:
                 ORDER BY next_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
             )
             """,
-            [token, LEASE, BATCH],
+            [token, LEASE.total_seconds(), BATCH],
         )
     return list(Payment.objects.filter(lease_token=token).order_by("next_at"))
 
@@ -204,7 +204,7 @@ def _claim_cursor() -> GatewayCursor | None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE billing_gatewaycursor SET lease_token = %s, lease_until = statement_timestamp() + %s
+            UPDATE billing_gatewaycursor SET lease_token = %s, lease_until = statement_timestamp() + make_interval(secs => %s)
             WHERE id = (
                 SELECT id FROM billing_gatewaycursor
                 WHERE gateway = ANY(%s) AND next_at <= statement_timestamp()
@@ -212,7 +212,7 @@ def _claim_cursor() -> GatewayCursor | None:
                 ORDER BY next_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
             )
             """,
-            [token, WALK_LEASE, offered],
+            [token, WALK_LEASE.total_seconds(), offered],
         )
     return GatewayCursor.objects.filter(lease_token=token).first()
 

@@ -292,8 +292,9 @@ def observe(payment: Payment, facts: Sequence[RefundFact]) -> None:
 
 def _row_of(payment: Payment, attempt: PaymentAttempt, fact: RefundFact) -> Refund | None:
     rows: QuerySet[Refund] = Refund.objects.filter(payment=payment)
-    waiting = rows.filter(pk=fact.refund_id, ref=None, state=RefundState.REQUESTED)
-    found = rows.filter(ref=fact.ref).first() or waiting.first()
+    found = rows.filter(ref=fact.ref).first()
+    if found is None and fact.refund_id is not None:
+        found = rows.filter(pk=fact.refund_id, ref=None, state=RefundState.REQUESTED).first()
     if found is not None:
         return _lock(found.pk)
     if fact.status is RefundStatus.FAILED or not attempt.counts:

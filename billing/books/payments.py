@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from billing.books.checks import Check
+from billing.gateways import names
+
+_GATEWAY_WALLETS = ", ".join(f"'gateway_{name}'" for name in names())
 
 # Payments in scope, by the moment they last changed.
 _PAYMENTS = """
@@ -15,7 +18,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "gateway_money",
         "A gateway's wallet is what was captured there less what was refunded and lost.",
-        """
+        f"""
         SELECT 'gateway ' || coalesce(told.gateway, booked.gateway) || ' ' || coalesce(told.currency, booked.unit),
             'payments say ' || coalesce(told.total, 0) || ', the books say ' || coalesce(booked.total, 0)
         FROM (
@@ -30,7 +33,7 @@ CHECKS: tuple[Check, ...] = (
         FULL JOIN (
             SELECT substr(w.kind, length('gateway_') + 1) AS gateway, w.unit, -sum(e.amount) AS total
             FROM billing_wallet w JOIN billing_ledgerentry e ON e.wallet_id = w.id
-            WHERE w.user_id IS NULL AND w.kind LIKE 'gateway\\_%%'
+            WHERE w.user_id IS NULL AND w.kind IN ({_GATEWAY_WALLETS})
             GROUP BY w.kind, w.unit
         ) booked ON booked.gateway = told.gateway AND booked.unit = told.currency
         WHERE coalesce(told.total, 0) <> coalesce(booked.total, 0)

@@ -263,8 +263,8 @@ def _call(
     # 409: a refund with our key is still under way. 5xx: it may have acted.
     if answer.status == 409 or not 400 <= answer.status < 500:
         raise Unclear(what)
-    error = body.get("error")
-    told: dict[str, Any] = error if isinstance(error, dict) else {}
+    given = body.get("error")
+    told: dict[str, Any] = given if isinstance(given, dict) else {}
     raise Rejected(
         str(told.get("description") or what)[:500],
         status=answer.status,

@@ -104,7 +104,7 @@ class Payment(UUIDModel):
     lease_token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
 
-    objects: ClassVar[models.Manager[Payment]] = PaymentQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[Payment]] = PaymentQuerySet.as_manager()
 
     class Meta:
         constraints = (
