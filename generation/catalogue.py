@@ -34,4 +34,5 @@ def remove(row: BlockedTerm) -> None:
 
 
 def _plain(row: Operation | BlockedTerm, name: str) -> object:
-    return row._meta.get_field(name).value_from_object(row)
+    """The stored value: a foreign key as its id."""
+    return row.serializable_value(name)

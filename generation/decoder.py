@@ -50,12 +50,13 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
                 raise Refused("not_an_image") from error
             if image.width * image.height > options["max_pixels"]:
                 raise Refused("too_many_pixels")
-            found = {
-                "format": "JPEG" if image.format == "MPO" else image.format,
+            form = "JPEG" if image.format == "MPO" else str(image.format)
+            found: dict[str, Any] = {
+                "format": form,
+                "content_type": _TYPES[form],
                 "original_width": image.width,
                 "original_height": image.height,
             }
-            found["content_type"] = _TYPES[found["format"]]
             if image.format == "PNG" and not _has_end(source):
                 raise Refused("unreadable")
             made = photo(image, found, options) if options["mode"] == "photo" else output(image, options)
@@ -192,5 +193,6 @@ if __name__ == "__main__":
         report: dict[str, Any] = main(json.loads(sys.argv[1]))
     except Refused as refusal:
         report = {"error": str(refusal)}
-    print(json.dumps(report), file=sys.stderr, flush=True)
+    sys.stderr.write(json.dumps(report) + "\n")
+    sys.stderr.flush()
     os._exit(0)

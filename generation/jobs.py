@@ -62,7 +62,7 @@ def create(*, user: Any, request: Request) -> Generation:
         moderation.check(operations.texts(operation, request.params))
         price = operations.price(operation, request.params)
         if request.quote is not None:
-            price = quotes.honour(request.quote, user_id=user.pk, operation=operation, params=request.params)
+            price = quotes.honour(request.quote, user=user, operation=operation, params=request.params)
         params = dict(request.params) | ({"image_url": request.image_url} if request.image_url else {})
         job = Generation.objects.create(
             user=user,

@@ -72,14 +72,14 @@ def check(texts: Mapping[str, str]) -> None:
 
 
 @audit.writes("generation")
-def record_denial(*, user: Any, operation: str, refusal: Error) -> None:
+def record_denial(*, user: Any, asked: str, refusal: Error) -> None:
     """Keep that a request was refused. It comes after the refused transaction, which took everything else with it."""
     audit.record(
         "generation.denied",
         ("generation", ""),
         user=user,
         metadata={
-            "operation": operation,
+            "asked": asked,
             "error": refusal.code,
             "reasons": [{"field": item.get("field"), "code": item["code"]} for item in refusal.details],
         },

@@ -48,7 +48,7 @@ class Picture:
 
 
 def photo(file: IO[bytes]) -> Picture:
-    """A customer's picture upright, in sRGB, within 2048², as JPEG 90 without metadata.
+    """A customer's picture upright, in sRGB, within 2048², as JPEG 90 without metadata. `file` is one on disk.
 
     Raises: UnsupportedMediaType, TooLarge, TooManyPixels, ImageUnreadable.
     """

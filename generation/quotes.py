@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import orjson
 from django.core import signing
@@ -35,12 +34,12 @@ def _digest(operation: Operation, params: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(priced, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def offer(*, user_id: UUID, operation: Operation, params: Mapping[str, Any]) -> Quote:
+def offer(*, user: Any, operation: Operation, params: Mapping[str, Any]) -> Quote:
     """Price the request for this person."""
     price = operations.price(operation, params)
     expires_at = (clock.now() + LIFETIME).replace(microsecond=0)
     said = {
-        "u": str(user_id),
+        "u": str(user.pk),
         "o": operation.code,
         "d": _digest(operation, params),
         "p": price,
@@ -49,7 +48,7 @@ def offer(*, user_id: UUID, operation: Operation, params: Mapping[str, Any]) -> 
     return Quote(operation, price, expires_at, signing.dumps(said, salt=_SALT, compress=True))
 
 
-def honour(token: str, *, user_id: UUID, operation: Operation, params: Mapping[str, Any]) -> int:
+def honour(token: str, *, user: Any, operation: Operation, params: Mapping[str, Any]) -> int:
     """The price to charge: the quoted one, or today's where that is lower.
 
     Raises: QuoteMismatch when it was made for anything else, QuoteExpired.
@@ -58,7 +57,7 @@ def honour(token: str, *, user_id: UUID, operation: Operation, params: Mapping[s
         said = signing.loads(token, salt=_SALT)
     except signing.BadSignature as error:
         raise QuoteMismatch from error
-    if (said["u"], said["o"], said["d"]) != (str(user_id), operation.code, _digest(operation, params)):
+    if (said["u"], said["o"], said["d"]) != (str(user.pk), operation.code, _digest(operation, params)):
         raise QuoteMismatch
     if datetime.fromtimestamp(said["e"], UTC) < clock.now():
         raise QuoteExpired

@@ -15,7 +15,7 @@ from core.admin import ReadOnlyModelAdmin
 from generation.models import Asset, Attempt, Consent, Generation, JobPhoto
 
 
-class _Inline(TabularInline):  # type: ignore[misc]
+class _Inline(TabularInline):
     extra = 0
     can_delete = False
     show_change_link = True
@@ -46,7 +46,7 @@ class AssetInline(_Inline):
 def thumbnail(asset: Asset | None) -> str:
     """A small picture of the output, by a link made now."""
     if asset is None or asset.thumbnail is None:
-        return "–"
+        return "-"
     url = storage.signed_url(asset.thumbnail.key)
     return format_html('<img src="{}" alt="" style="height:48px;border-radius:4px" loading="lazy">', url)
 

@@ -20,7 +20,7 @@ class PhotoAdmin(ReadOnlyModelAdmin):
     @admin.display(description="picture")
     def picture(self, photo: Photo) -> str:
         if photo.file is None or photo.deleted_at is not None:
-            return "–"
+            return "-"
         url = storage.signed_url(photo.file.key)
         return format_html('<img src="{}" alt="" style="height:48px;border-radius:4px" loading="lazy">', url)
 

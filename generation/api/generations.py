@@ -48,8 +48,7 @@ class _Jobs(ViewSet):
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, _DENIALS) and self.request.method == "POST":
-            operation = str(self.request.data.get("operation") or self.action)
-            moderation.record_denial(user=self.request.user, operation=operation[:40], refusal=exc)
+            moderation.record_denial(user=self.request.user, asked=self.request.path, refusal=exc)
         return super().handle_exception(exc)
 
 
@@ -90,7 +89,9 @@ class HeadshotViewSet(_Jobs):
         body.is_valid(raise_exception=True)
         return _accepted(jobs.create(user=request.user, request=body.as_request()))
 
-    @extend_schema(operation_id="headshots_list", summary="My headshots", responses=serializers.JobSerializer(many=True))
+    @extend_schema(
+        operation_id="headshots_list", summary="My headshots", responses=serializers.JobSerializer(many=True)
+    )
     def list(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(serializers.JobSerializer(page, many=True).data)
@@ -191,7 +192,7 @@ class GenerationViewSet(_Jobs):
         operation = operations.named(body.validated_data["operation"])
         params = body.validated_data["params"]
         operations.check_params(operation, params)
-        offer = quotes.offer(user_id=request.user.pk, operation=operation, params=params)
+        offer = quotes.offer(user=request.user, operation=operation, params=params)
         answer = {
             "operation": operation.code,
             "price": offer.price,

@@ -37,7 +37,7 @@ class PhotoViewSet(ViewSet):
         operation_id="photos_create",
         summary="Upload a photo",
         description=(
-            "Decoded to prove it, turned upright, brought to sRGB, fitted into 2048×2048 and kept as a JPEG without "
+            "Decoded to prove it, turned upright, brought to sRGB, fitted into 2048 by 2048 and kept as a JPEG without "
             "metadata (no place, no time); the camera's make, model and focal length stay as fields."
         ),
         request={"multipart/form-data": serializers.PhotoUploadSerializer},
@@ -51,7 +51,7 @@ class PhotoViewSet(ViewSet):
         file = given.pop("file")
         claim: Claim | None = request.idempotency  # type: ignore[attr-defined]
         photo = photos.upload(
-            user=request.user, file=file.file, filename=file.name, photo_id=claim and claim.id, **given
+            user=request.user, file=file.file, filename=file.name, photo_id=claim.id if claim else None, **given
         )
         return Response(
             serializers.PhotoSerializer(photo).data,

@@ -36,7 +36,8 @@ class _Cap(FileUploadHandler):
 
     @property
     def is_over(self) -> bool:
-        return self.bytes > settings.PHOTO_MAX_BYTES
+        limit: int = settings.PHOTO_MAX_BYTES
+        return self.bytes > limit
 
 
 class PhotoParser(MultiPartParser):

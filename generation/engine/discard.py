@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 from django.db import connection
@@ -11,7 +12,7 @@ from django.db.models.functions import Now
 
 from core.killpoints import reach
 from generation import providers
-from generation.engine import moves
+from generation.engine import moves, poll
 from generation.engine.scripts import Script
 from generation.models import Attempt
 from generation.providers.base import ProviderError, Seen
@@ -19,7 +20,6 @@ from generation.providers.base import ProviderError, Seen
 log = structlog.get_logger("engine")
 
 _PATIENCE = timedelta(hours=24)
-_EVERY_S = 60
 
 _CLAIM = """
 WITH due AS MATERIALIZED (
@@ -39,7 +39,8 @@ RETURNING a.id
 def claim(limit: int) -> list[Attempt]:
     """Take attempts to discard. Pushing `discard_at` on is the lease: doing it twice does no harm."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"limit": limit, "lease": moves.lease()})
+        named: dict[str, Any] = {"limit": limit, "lease": moves.lease()}
+        cursor.execute(_CLAIM, named)
         ids = [row[0] for row in cursor.fetchall()]
     return list(Attempt.objects.filter(pk__in=ids).annotate(now=Now()).order_by("discard_at")) if ids else []
 
@@ -48,14 +49,16 @@ def script(attempt: Attempt) -> Script:
     """Discard one attempt: look, and once the provider has ended, delete. After a day delete in any case."""
     assert attempt.provider_job_id is not None
     provider = providers.get(attempt.provider)
-    out_of_patience = attempt.now - attempt.created_at > _PATIENCE  # type: ignore[attr-defined]
+    age: timedelta = attempt.now - attempt.created_at  # type: ignore[attr-defined]  # annotated by claim
+    out_of_patience = age > _PATIENCE
     try:
         seen: Seen = yield partial(provider.poll, attempt.provider_job_id)
         if seen.cost is not None:
             Attempt.objects.filter(pk=attempt.pk).update(provider_cost=seen.cost, cost_unit=provider.cost_unit)
         if seen.status == "running" and not out_of_patience:
-            wait = moves.seconds(min(_EVERY_S, 2 ** min(attempt.polls, 6)))
-            Attempt.objects.filter(pk=attempt.pk, discard_at__isnull=False).update(discard_at=Now() + wait)
+            wait_s = poll.interval_s(age.total_seconds())
+            due = Now() + moves.seconds(wait_s)
+            Attempt.objects.filter(pk=attempt.pk, discard_at__isnull=False).update(discard_at=due)
             return
         if seen.status != "gone":
             yield partial(provider.cancel, attempt.provider_job_id)

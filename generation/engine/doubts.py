@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -81,7 +82,7 @@ def adopt(attempt: Attempt, provider_job_id: str) -> bool:
         job = Generation.objects.select_for_update(of=("self",), no_key=True).get(pk=attempt.generation_id)
         current = Q(attempt=attempt, round=attempt.round)
         runs = moves.move(job.pk, State.RUNNING, where=current, next_at=Now())
-        taken = {"provider_job_id": provider_job_id, "outcome": Outcome.RUNNING}
+        taken: dict[str, Any] = {"provider_job_id": provider_job_id, "outcome": Outcome.RUNNING}
         if not runs:
             taken |= {"outcome": Outcome.ABANDONED, "discard_at": Now()}
         Attempt.objects.filter(pk=attempt.pk, provider_job_id=None).update(**taken)

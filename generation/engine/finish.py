@@ -133,7 +133,9 @@ def cancel(job_id: UUID, *, where: Q) -> bool:
 
 
 def _give_back(job_id: UUID, to: State, *, code: str, where: Q, outcome: Outcome, detail: str) -> bool:
-    error = {"error_code": code, "error_message": REASONS[code]} if to is State.FAILED else {}
+    error: dict[str, Any] = {}
+    if to is State.FAILED:
+        error = {"error_code": code, "error_message": REASONS[code]}
     with transaction.atomic():
         if not moves.move(job_id, to, where=where, **error):
             return False

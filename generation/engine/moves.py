@@ -43,7 +43,8 @@ def claim(state: State, limit: int) -> tuple[UUID, list[Generation]]:
     """
     token = new_id()
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"state": state.value, "limit": limit, "token": token, "lease": lease()})
+        named: dict[str, Any] = {"state": state.value, "limit": limit, "token": token, "lease": lease()}
+        cursor.execute(_CLAIM, named)
         ids = [row[0] for row in cursor.fetchall()]
     jobs = Generation.objects.filter(pk__in=ids, lease_token=token).select_related("attempt").order_by("next_at")
     return token, list(jobs) if ids else []
@@ -83,9 +84,7 @@ def renew(job_id: UUID, token: UUID) -> bool:
 def put_back(job_id: UUID, token: UUID, *, after_s: float, **changes: Any) -> bool:
     """Give the job up in the state it is in, to be looked at again after a while. False: the lease is lost."""
     found = Generation.objects.filter(mine(token), pk=job_id, state__in=OPEN)
-    return bool(
-        found.update(lease_token=None, lease_until=None, next_at=Now() + timedelta(seconds=after_s), **changes)
-    )
+    return bool(found.update(lease_token=None, lease_until=None, next_at=Now() + timedelta(seconds=after_s), **changes))
 
 
 def seconds(count: float) -> timedelta:

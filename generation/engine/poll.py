@@ -62,7 +62,7 @@ def script(job: Generation, token: UUID, now: datetime) -> Script:
             progress = max(job.progress, seen.progress)
             moves.put_back(job.pk, token, after_s=wait_s, unknown=False, progress=progress, step="rendering")
         case "succeeded":
-            step = {"lease_until": Now() + moves.lease(), "progress": 90, "step": "storing"}
+            step: dict[str, Any] = {"lease_until": Now() + moves.lease(), "progress": 90, "step": "storing"}
             if moves.move(job.pk, State.STORING, where=moves.mine(token), **step):
                 reach("generation.poll.storing")
                 yield from store.script(job, token, seen=seen)

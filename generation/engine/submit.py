@@ -82,9 +82,7 @@ def _order(job: Generation) -> Order:
     sources = tuple(
         Input(photo.content_type, photo.bytes, partial(storage.open, photo.file.key)) for photo in photos if photo.file
     )
-    return Order(
-        token=_fresh_token(), kind=job.kind, model=job.model, params=job.params, inputs=sources
-    )
+    return Order(token=_fresh_token(), kind=job.kind, model=job.model, params=job.params, inputs=sources)
 
 
 def _fresh_token() -> str:
@@ -96,7 +94,7 @@ def _fresh_token() -> str:
 def _start(job: Generation, token: UUID, order: Order, prepared: Any) -> Attempt | None:
     """Commit the attempt before the call. None: the job is not ours any more."""
     with transaction.atomic():
-        step = {"lease_token": token, "lease_until": Now() + moves.lease(), "was_submitted": True}
+        step: dict[str, Any] = {"lease_token": token, "lease_until": Now() + moves.lease(), "was_submitted": True}
         in_time = moves.mine(token) & Q(deadline_at__gt=Now())
         if not moves.move(job.pk, State.SUBMITTING, where=in_time, **step):
             return None
@@ -215,7 +213,8 @@ def _fall_back(job: Generation, token: UUID) -> bool:
     other = current.fallback if current else None
     if other is None or not operations.is_available(other) or other.kind != job.kind:
         return False
-    if set(job.params) - {"image_url"} - set(other.limits) or throughput.is_open(other.provider) or _may_have_started(job):
+    is_strange = set(job.params) - {"image_url"} - set(other.limits)
+    if is_strange or throughput.is_open(other.provider) or _may_have_started(job):
         return False
     moved = {"operation": other.code, "provider": other.provider, "model": other.model, "next_at": Now()}
     with transaction.atomic():
@@ -236,7 +235,7 @@ def _backoff(job: Generation) -> float:
     """2, 4, 8 … 60 s by the number of tries in this round, with jitter so that a herd spreads."""
     tries = Attempt.objects.filter(generation=job, round=job.round).count()
     ceiling = min(settings.GENERATION_POLL_MAX_S, settings.GENERATION_POLL_MIN_S * 2 ** min(tries, 6) / 2)
-    return float(ceiling * random.uniform(0.5, 1))
+    return float(ceiling * random.uniform(0.5, 1))  # noqa: S311  jitter, not a secret
 
 
 def _ms(began: float) -> int:

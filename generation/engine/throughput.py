@@ -42,7 +42,7 @@ def take(provider: str) -> float:
     with suppress(redis.Error):
         gap_ms = per_s * 1000 / calls
         waited = redis.client().eval(_TAKE, 1, f"atelier:bucket:{provider}", gap_ms, calls)
-        return float(waited) / 1000  # type: ignore[arg-type]
+        return float(waited) / 1000
     return 0
 
 

@@ -58,9 +58,7 @@ class Generation(UUIDModel):
     `unknown` means: a provider may be working for us and we cannot tell; the hold stays.
     """
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     kind = models.CharField(max_length=20, choices=Kind)
     operation = models.CharField(max_length=40)
     provider = models.CharField(max_length=40)
@@ -156,9 +154,7 @@ class JobPhoto(UUIDModel):
 
     class Meta:
         ordering = ("position",)
-        constraints = (
-            models.UniqueConstraint(fields=["generation", "position"], name="generation_jobphoto_position"),
-        )
+        constraints = (models.UniqueConstraint(fields=["generation", "position"], name="generation_jobphoto_position"),)
 
     def __str__(self) -> str:
         return f"{self.generation_id} ← {self.photo_id}"
@@ -191,7 +187,7 @@ class Attempt(UUIDModel):
     provider = models.CharField(max_length=40)
     model = models.CharField(max_length=80)
     token = models.CharField(max_length=40, unique=True, default=new_token)
-    provider_job_id = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 (unique, so absent is null)
+    provider_job_id = models.CharField(max_length=200, null=True, blank=True)
     outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.PENDING)
     request = models.JSONField(default=dict, blank=True)
     answer = models.JSONField(default=dict, blank=True)

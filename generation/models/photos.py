@@ -21,9 +21,7 @@ class PhotoQuerySet(models.QuerySet["Photo"]):
 class Photo(UUIDModel):
     """Deleted at once for its owner (`deleted_at`); the bytes go (`file` is null) when no open job uses them."""
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     file = models.OneToOneField(StoredObject, null=True, on_delete=models.PROTECT, related_name="photo")
     filename = models.CharField(max_length=255, help_text="As the customer named it; never used as a path.")
     title = models.CharField(max_length=120, blank=True)
@@ -60,4 +58,4 @@ class Photo(UUIDModel):
         )
 
     def __str__(self) -> str:
-        return f"{self.filename} ({self.width}×{self.height})"
+        return f"{self.filename} ({self.width} by {self.height})"

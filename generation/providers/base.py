@@ -46,7 +46,7 @@ class Input:
     """A file that the order works from; `open` reads it from the storage."""
 
     content_type: str
-    bytes: int
+    size: int
     open: Callable[[], IO[bytes]]
 
 

@@ -82,7 +82,7 @@ class MagicHour:
             raise Unknown(str(error)) from error
         said = _json(answer)
         if isinstance(said.get("id"), str) and said["id"]:
-            return Submitted(said["id"], _cost(said), {"id": said["id"], "credits_charged": said.get("credits_charged")})
+            return Submitted(said["id"], _cost(said), {name: said.get(name) for name in ("id", "credits_charged")})
         if answer.status < 300:
             raise Unknown(f"answered {answer.status} without an id", status=answer.status)
         raise self.classify_error(answer.status, said, answer.headers)
@@ -96,9 +96,9 @@ class MagicHour:
             return Seen("gone")
         said = _json(answer)
         if answer.status != 200:
-            error = self.classify_error(answer.status, said, answer.headers)
+            refusal = self.classify_error(answer.status, said, answer.headers)
             # A look is free: what would be a verdict on an order is here only a look that failed.
-            raise Unavailable(error.message, status=answer.status) if isinstance(error, Rejected) else error
+            raise Unavailable(refusal.message, status=answer.status) if isinstance(refusal, Rejected) else refusal
         status = _STATUSES.get(str(said.get("status")), "running")
         kept = {name: said.get(name) for name in ("id", "status", "credits_charged", "error", "enabled")}
         return Seen(

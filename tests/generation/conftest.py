@@ -1,0 +1,50 @@
+"""The sandbox as a process, settings quick enough for a test, and people with credits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accounts.models import User
+from tests.generation.material import fund
+from tests.sandbox.process import RunningSandbox, running_sandbox
+
+
+@pytest.fixture(scope="session")
+def sandbox_process() -> Iterator[RunningSandbox]:
+    with running_sandbox(SANDBOX_SLOW_S="2", SANDBOX_LATE_S="4") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(sandbox_process: RunningSandbox, settings: Any) -> RunningSandbox:
+    """Magic Hour's sandbox, fresh, its webhooks dropped: tests hand them over themselves."""
+    sandbox_process.reset()
+    sandbox_process.deliver_webhooks(False)
+    settings.MAGIC_HOUR_BASE_URL = sandbox_process.magic_hour_url
+    settings.MAGIC_HOUR_API_KEY = sandbox_process.keys["MAGIC_HOUR_API_KEY"]
+    settings.MAGIC_HOUR_WEBHOOK_SECRET = sandbox_process.keys["MAGIC_HOUR_WEBHOOK_SECRET"]
+    return sandbox_process
+
+
+@pytest.fixture(autouse=True)
+def quick(settings: Any, tmp_path: Path) -> Any:
+    """Everything that waits, waits briefly; files go to the test's own folder."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.GENERATION_POLL_MIN_S = 0.05
+    settings.GENERATION_POLL_MAX_S = 0.2
+    settings.GENERATION_LEASE_S = 20
+    settings.MAGIC_HOUR_TIMEOUT_S = 5
+    settings.MAGIC_HOUR_RESOLVE_S = 0.5
+    settings.PROVIDER_RATES = {}
+    return settings
+
+
+@pytest.fixture
+def rich(alice: User) -> User:
+    """Alice, with 105 credits."""
+    fund(alice, 100)
+    return alice

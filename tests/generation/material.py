@@ -1,0 +1,104 @@
+"""Pictures, good and hostile, and jobs made by the functions that clients reach."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from accounts.models import User
+from billing import ledger
+from core.ids import new_id
+from generation import jobs, photos
+from generation.engine.advance import advance
+from generation.engine.sweep import sweep
+from generation.models import Generation, Kind, Photo, State
+
+
+def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
+    to = io.BytesIO()
+    image.save(to, format, **options)
+    return to.getvalue()
+
+
+def portrait(seed: int = 1, size: tuple[int, int] = (600, 800)) -> Image.Image:
+    """A drawn face on a plain ground; its corner is green, so that orientation shows."""
+    image = Image.new("RGB", size, (200 - seed % 60, 210, 220))
+    draw = ImageDraw.Draw(image)
+    w, h = size
+    draw.ellipse((w * 0.3, h * 0.15, w * 0.7, h * 0.6), fill=(224, 172 + seed % 40, 140))
+    draw.rectangle((w * 0.15, h * 0.62, w * 0.85, h), fill=(40 + 37 * seed % 160, 60, 90))
+    draw.rectangle((0, 0, w // 8, h // 8), fill=(10, 200, 10))
+    return image
+
+
+def jpeg(seed: int = 1, size: tuple[int, int] = (600, 800), **options: Any) -> bytes:
+    return encoded(portrait(seed, size), "JPEG", quality=95, **options)
+
+
+def png_chunks(width: int, height: int, depth: int, colour: int, row: bytes) -> bytes:
+    """A PNG by hand: modes that Pillow cannot write, or sizes that nobody should decode."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    packer = zlib.compressobj(9)
+    body = b"".join(packer.compress(b"\0" + row) for _ in range(height)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def fund(user: User, amount: int) -> None:
+    """Credits out of the air, through the ledger's own door."""
+    key = f"test:{new_id()}"
+    ledger.grant(user_id=user.pk, amount=amount, category="paid", key=key, subject=("user", user.pk))
+
+
+def photo_of(user: User, picture: bytes | None = None) -> Photo:
+    with tempfile.TemporaryFile() as file:
+        file.write(picture or jpeg())
+        return photos.upload(user=user, file=file, filename="me.jpg")
+
+
+def order(user: User, photo: Photo | None = None, *, quote: str | None = None, **params: Any) -> Generation:
+    """A headshot, as POST headshots makes it."""
+    photo = photo or photo_of(user)
+    request = jobs.Request(kind=Kind.HEADSHOT, params=params, photo_ids=[photo.pk], consent=True, quote=quote)
+    return jobs.create(user=user, request=request)
+
+
+def until(condition: Callable[[], Any], what: str, *, within_s: float = 20) -> Any:
+    """Wait for the condition.
+
+    Raises: AssertionError after the deadline.
+    """
+    end = time.monotonic() + within_s
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {within_s} s")
+        time.sleep(0.02)
+    return found
+
+
+def run_until(job: Generation, *states: State, within_s: float = 20) -> Generation:
+    """Let the engine pass over the table until the job is in one of these states (ended, when none is named)."""
+    wanted = states or (State.SUCCEEDED, State.FAILED, State.CANCELED)
+
+    def there() -> bool:
+        advance()
+        sweep()
+        job.refresh_from_db()
+        return job.state in wanted
+
+    try:
+        until(there, f"{job} becomes {wanted}", within_s=within_s)
+    except AssertionError as error:
+        tries = list(job.attempts.values_list("n", "outcome", "error_message"))
+        raise AssertionError(f"{error}; it is {job.state}, next at {job.next_at}, attempts {tries}") from None
+    return job
