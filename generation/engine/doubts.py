@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 
+import audit
 from generation import providers
 from generation.engine import moves
 from generation.engine.submit import MAX_STARTS
@@ -71,6 +72,7 @@ def _wait_or_resend(job_id: UUID) -> bool:
     return True
 
 
+@audit.writes("generation")
 def adopt(attempt: Attempt, provider_job_id: str) -> bool:
     """A callback names an attempt we never got an id for: take the id, and let the job run on it if it waits for it.
 
@@ -86,4 +88,11 @@ def adopt(attempt: Attempt, provider_job_id: str) -> bool:
         if not runs:
             taken |= {"outcome": Outcome.ABANDONED, "discard_at": Now()}
         Attempt.objects.filter(pk=attempt.pk, provider_job_id=None).update(**taken)
+        audit.record(
+            "generation.adopted",
+            job,
+            user=job.user_id,
+            new={"state": State.RUNNING} if runs else None,
+            metadata={"attempt": attempt.pk, "provider_job_id": provider_job_id, "runs": runs},
+        )
     return runs

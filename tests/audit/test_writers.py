@@ -15,6 +15,15 @@ WRITES = {"save", "create", "bulk_create", "update", "bulk_update", "delete", "g
 
 # Public functions that change only bookkeeping of the machinery itself: leases, due times, counters, purges.
 BOOKKEEPING: dict[str, str] = {
+    "generation/engine/discard.py:script": "cost and deletion at the provider of what an audited end left behind",
+    "generation/engine/inputs.py:script": "ties a job to the photo that photos.keep has just audited",
+    "generation/engine/moves.py:move": "the conditional update beneath every audited transition",
+    "generation/engine/moves.py:renew": "a lease",
+    "generation/files.py:adopt": "a file's expiry, in the audited transaction that refers to it",
+    "generation/files.py:intend": "a file's expiry, before anything refers to it",
+    "generation/files.py:let_go": "a file's expiry, in the audited transaction that stops referring to it",
+    "generation/files.py:remove_expired": "bytes that nothing refers to",
+    "generation/photos.py:purge_deleted": "the bytes of photos whose deletion is audited",
     "inbox/deliveries.py:handle_due": "leases and outcomes of deliveries; what a handler does is audited there",
     "inbox/deliveries.py:purge": "drops bodies past their time",
 }
