@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from config.embedded import addresses, postgres, processes, valkey
 
 ROOT = Path(__file__).resolve().parents[1]
+PLACE = Path("/tmp")  # noqa: S108  short: the path of a unix socket holds about a hundred bytes
 PREFIX = "atelier-test-"
 READY_S = 60
 
@@ -46,7 +47,7 @@ def start() -> Servers:
     Raises: PostgresError, ValkeyError, PrivilegeError.
     """
     _remove_orphans()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=PLACE))
     folder.chmod(0o711)  # PostgreSQL may run as another user; the folders inside are private
     servers = Servers(folder)
     atexit.register(servers.stop)
@@ -85,7 +86,7 @@ def numbered(redis_url: str, number: int) -> str:
 
 def _remove_orphans() -> None:
     """Remove the folders of sessions that were killed; their servers died with them."""
-    for folder in Path("/tmp").glob(f"{PREFIX}*"):
+    for folder in PLACE.glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdigit() and processes.seen(int(pid)) is None:
             shutil.rmtree(folder, ignore_errors=True)

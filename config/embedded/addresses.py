@@ -43,7 +43,8 @@ def sockets_dir(base_dir: Path) -> Path:
     run = base_dir / "var" / "run"
     if len(os.fsencode(run / PG_SOCKET)) <= MAX_SOCKET_PATH and PLAIN_PATH.fullmatch(str(run)):
         return run
-    short = Path("/tmp") / f"atelier-{hashlib.sha256(os.fsencode(base_dir)).hexdigest()[:20]}"
+    # not tempfile's choice: a second shell with another TMPDIR must find the same place
+    short = Path("/tmp") / f"atelier-{hashlib.sha256(os.fsencode(base_dir)).hexdigest()[:20]}"  # noqa: S108
     check_private(short, base_dir)
     return short
 
@@ -151,11 +152,11 @@ def development_secrets(base_dir: Path) -> dict[str, str]:
     return known
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, mode: int = 0o711) -> None:
     """Make a folder of var/; others may pass through (PostgreSQL may run as another user), not look inside."""
     if not path.is_dir():
         path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o711)  # whatever the umask is
+        path.chmod(mode)  # whatever the umask is
 
 
 def write_private(path: Path, text: str) -> None:

@@ -88,7 +88,8 @@ class Postgres:
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self.version >= 17 else ["--no-locale"]
         made = processes.spawn(
             [
-                *(self.bin / "initdb", "-D", part, "-U", "postgres", "-E", "UTF8", *locale),
+                self.bin / "initdb",
+                *("-D", str(part), "-U", "postgres", "-E", "UTF8", *locale),
                 *("--auth-local=trust", "--auth-host=reject", "--no-instructions"),
                 *(["--no-sync"] if self.settings.get("fsync") == "off" else []),
             ],
@@ -114,7 +115,8 @@ class Postgres:
         }
         return processes.spawn(
             [
-                *(self.bin / "postgres", "-D", self.data),
+                self.bin / "postgres",
+                *("-D", str(self.data)),
                 *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
             ],
             cwd=Path("/"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import pwd
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +118,7 @@ def _try(way: Unprivileged) -> str:
 
 
 def _libc() -> ctypes.CDLL:
-    if sys.platform != "linux":
+    if platform.system() != "Linux":
         raise OSError("no mount namespaces here")
     return ctypes.CDLL(None, use_errno=True)
 

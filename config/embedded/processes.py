@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import platform
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from config.embedded.privileges import Unprivileged
 
+LINUX = platform.system() == "Linux"
 PR_SET_PDEATHSIG = 1
 
 
@@ -41,7 +43,7 @@ def spawn(
     that lives as long as the child shall. Elsewhere the next start finds it by its record (`seen`).
     """
     parent = os.getpid()
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
     def prepare() -> None:
         if unprivileged:
@@ -66,7 +68,7 @@ def spawn(
 
 def seen(pid: int) -> Seen | None:
     """The process as it is now, or None where there is none (one that only waits to be reaped is none)."""
-    if sys.platform == "linux":
+    if LINUX:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -92,10 +94,8 @@ def stop(process: subprocess.Popen[bytes], first: signal.Signals, timeout_s: flo
     """Ask a child to stop; kill its whole session when it does not, or leaves somebody behind."""
     if process.poll() is None:
         process.send_signal(first)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            pass
     sweep(process.pid)
     process.wait()
 
