@@ -9,7 +9,7 @@ from starlette.routing import Route
 from sandbox.box import Box, box_of
 from sandbox.magic_hour import projects
 from sandbox.magic_hour.errors import MagicHourError
-from sandbox.pages import button, clock, code, done, markup, page, table, tag
+from sandbox.pages import EMPTY, button, clock, code, done, markup, page, table, tag
 from sandbox.state import Doc
 
 HOME = "/magic-hour/dashboard"
@@ -30,9 +30,9 @@ async def home(request: Request) -> Response:
 def _row(box: Box, project: Doc) -> list[object]:
     shown = projects.public(box, project)
     url = shown["downloads"][0]["url"] if shown["downloads"] else ""
-    act = button(f"{HOME}/{project['id']}/cancel", "Cancel") if project["status"] not in projects.DONE else ""
+    act = button(f"{HOME}/{project['id']}/cancel", "Cancel") if project["status"] not in projects.DONE else EMPTY
     return [
-        markup('<a href="{url}"><img src="{url}" alt="" width=64 loading=lazy></a>', url=url) if url else "",
+        markup('<a href="{url}"><img src="{url}" alt="" width=64 loading=lazy></a>', url=url) if url else EMPTY,
         markup("{id}<br><span class=soft>{name}</span>", id=code(project["id"]), name=project["name"]),
         tag(project["status"]), project["_prompt"], clock(project["_made_at"]), act,
     ]  # fmt: skip

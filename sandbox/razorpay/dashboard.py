@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from sandbox.box import Box, box_of
 from sandbox.pages import (
+    EMPTY,
     Html,
     button,
     clock,
@@ -76,7 +77,7 @@ def _dispute_row(dispute: Doc) -> list[object]:
     acts = [button(f"{path}/{verdict}", label) for verdict, label in labels.items()]
     return [
         code(dispute["id"]), code(dispute["payment_id"]), money(dispute["amount"], dispute["currency"]),
-        tag(dispute["status"]), joined(acts) if dispute["status"] in disputes.OPEN else "",
+        tag(dispute["status"]), joined(acts) if dispute["status"] in disputes.OPEN else EMPTY,
     ]  # fmt: skip
 
 

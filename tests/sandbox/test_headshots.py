@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import magic_hour
+import psutil
 import pytest
 import requests
 from PIL import Image
 
 from sandbox import render
 from tests.sandbox import portraits
+from tests.sandbox.process import RunningSandbox
 
 PHOTOS = [
     ("jpg", (900, 1200)),
@@ -44,6 +46,23 @@ def test_each_of_ten_headshots_is_nearest_to_its_own_photo(studio: magic_hour.Cl
             distances = [portraits.distance(made[kind], each[kind]) for each in hashes]
             assert distances.index(min(distances)) == number, distances
             assert distances.count(min(distances)) == 1, distances
+
+
+def test_memory_stays_modest_over_large_photos(
+    sandbox: RunningSandbox, studio: magic_hour.Client, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.png"
+    portraits.draw(3, (6000, 4000)).save(path, compress_level=1)
+    process = psutil.Process(sandbox.process.pid)
+    peaks = []
+
+    for _ in range(4):
+        done = studio.v1.ai_headshot_generator.generate(assets={"image_file_path": str(path)}, download_outputs=False)
+        assert done.status == "complete"
+        peaks.append(process.memory_info().rss)
+
+    assert peaks[-1] < 400 << 20
+    assert peaks[-1] - peaks[1] < 60 << 20
 
 
 def test_orientation_in_exif_is_honoured(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import magic_hour
+import psutil
 import pytest
 import requests
 from make_api_request import ApiError
@@ -59,7 +60,7 @@ def test_sdk_uploads_generates_waits_and_downloads(studio: magic_hour.Client, ph
 def test_every_key_is_there_in_every_state(sandbox: RunningSandbox, studio: magic_hour.Client, photo: Path) -> None:
     sandbox.tune(speed_s=3600)
     id = submit(studio, photo, name="n")
-    seen = []
+    seen: list[dict[str, Any]] = []
     for seconds in (0, 300, 600, 2700):
         sandbox.advance(seconds)
         status = ("draft", "queued", "rendering", "complete")[len(seen)]
@@ -321,7 +322,6 @@ def test_wrongtype_output_lies_about_itself(studio: magic_hour.Client, photo: Pa
 def test_huge_output_streams_without_end_and_without_memory(
     sandbox: RunningSandbox, studio: magic_hour.Client, photo: Path
 ) -> None:
-    psutil = pytest.importorskip("psutil")
     project = ended(studio, submit(studio, photo, "sandbox:huge"))
     before = psutil.Process(sandbox.process.pid).memory_info().rss
     size = 0

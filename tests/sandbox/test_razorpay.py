@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -290,6 +291,25 @@ def test_refund_key_answers_the_same_refund_and_refuses_another_body(
     with pytest.raises(BadRequestError, match="at least 10"):
         gateway.payment.refund(payment["id"], {"amount": 100}, headers={"X-Refund-Idempotency": "short"})
     assert gateway.payment.fetch(payment["id"])["amount_refunded"] == 100
+
+
+def test_refund_key_in_progress_is_a_conflict(
+    sandbox: RunningSandbox, gateway: razorpay.Client, receiver: Receiver
+) -> None:
+    payment = paid(sandbox, gateway)
+    url = f"{sandbox.razorpay_url}/v1/payments/{payment['id']}/refund"
+    keys = (sandbox.keys["RAZORPAY_KEY_ID"], sandbox.keys["RAZORPAY_KEY_SECRET"])
+    headers = {"X-Refund-Idempotency": "refund-0001"}
+    receiver.delay_s = 0.5
+
+    def ask() -> int:
+        return requests.post(url, json={"amount": 107}, auth=keys, headers=headers, timeout=10).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        statuses = sorted(pool.map(lambda _: ask(), range(2)))
+
+    assert statuses == [200, 409]
+    assert gateway.payment.fetch(payment["id"])["amount_refunded"] == 107
 
 
 def test_refund_ending_in_01_fails_later_and_gives_the_money_back(
