@@ -110,7 +110,7 @@ class Supervisor:
         """Refuse ports that something else listens on. Raises: UpError that names the setting."""
         names = {service.name for service in services}
         for port in ports:
-            if port.service in names and _is_taken(port.number):
+            if port.service in names and is_taken(port.number):
                 raise UpError(
                     f"Port {port.number} is taken by another program; it is wanted for the {port.service} "
                     f"({port.setting}). Choose another: {port.setting}={port.number + 100} make run"
@@ -274,7 +274,7 @@ def describe(folder: Path) -> str:
     return f"Atelier runs already from this checkout (process {found.get('pid', '?')}){where}\nStop it with: make stop"
 
 
-def _is_taken(port: int) -> bool:
+def is_taken(port: int) -> bool:
     with socket.socket() as caller:  # macOS lets one bind beside a narrower listener, so ask who answers too
         caller.settimeout(1)
         if caller.connect_ex(("127.0.0.1", port)) == 0:

@@ -1,0 +1,188 @@
+# Everything a developer or an operator types. Paths are relative: the checkout may lie anywhere, spaces included.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+# A Python 3.11 to 3.13; name another one with `make PYTHON=/path/to/python3.12 ...`
+PYTHON ?=
+UV_VERSION := 0.13.8
+VENV := .venv
+PY := $(VENV)/bin/python
+MANAGE := $(PY) manage.py
+# Servers up for the command, whether `make run` is on or not
+WITH := $(MANAGE) with_servers
+export UV_LINK_MODE := copy
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PHOTO KEEP
+
+##@ Start here
+
+.PHONY: demo
+demo: $(VENV)/.embedded ## the main job, told while it happens: PHOTO=file for your own photo, KEEP=1 to keep it running
+	@$(MANAGE) demo $(if $(PHOTO),--photo "$$PHOTO") $(if $(KEEP),--keep)
+
+.PHONY: run
+run: $(VENV)/.embedded ## run everything on this machine until Ctrl-C; PORT=8010 SANDBOX_PORT=8011 for other ports
+	@$(MANAGE) up
+
+.PHONY: test
+test: $(VENV)/.dev ## everything that must hold: format, lint, layers, types, migrations, OpenAPI, tests
+	@$(PY) -m tests.steps
+
+##@ Running
+
+.PHONY: dev
+dev: $(VENV)/.embedded ## like run, restarting our processes when code changes
+	@$(MANAGE) up --reload
+
+.PHONY: debug
+debug: $(VENV)/.embedded ## the web process in this terminal, so that breakpoint() stops in it; the rest beside it
+	@$(MANAGE) with_servers --services postgres,valkey,sandbox,worker,beat runserver "$${HOST:-127.0.0.1}:$${PORT:-8000}"
+
+.PHONY: stop
+stop: $(VENV)/.embedded ## stop what runs from this checkout
+	@$(MANAGE) up --stop
+
+.PHONY: logs
+logs: ## follow the logs of what runs
+	@tail -n 20 -F var/log/*.log
+
+.PHONY: shell
+shell: $(VENV)/.embedded ## a Python shell with the models at hand
+	@$(WITH) shell
+
+.PHONY: doctor
+doctor: $(VENV)/.embedded ## what this machine has and lacks for all of this
+	@$(MANAGE) doctor
+
+##@ Database
+
+.PHONY: migrate
+migrate: $(VENV)/.embedded ## bring the tables up to date
+	@$(WITH) migrate
+
+.PHONY: migrations
+migrations: $(VENV)/.dev ## write migrations for changed models
+	@$(WITH) makemigrations
+
+.PHONY: reset-db
+reset-db: $(VENV)/.embedded ## throw the development data away and begin anew (asks first)
+	@$(MANAGE) reset_db
+
+##@ Tests
+
+.PHONY: test-unit
+test-unit: $(VENV)/.dev ## the tests without whole stories and browsers
+	@$(PY) -m pytest -n auto --maxprocesses 16 --dist loadfile -m "not scenario and not browser and not deep"
+
+.PHONY: test-e2e
+test-e2e: $(VENV)/.dev ## whole stories over HTTP, with real processes and browsers
+	@$(PY) -m pytest -m "(scenario or browser) and not deep"
+
+.PHONY: test-deep
+test-deep: $(VENV)/.dev ## the same tests with bigger numbers; takes long
+	@ATELIER_DEEP=1 $(PY) -m pytest -n auto --maxprocesses 16 --dist loadfile --timeout 3600
+
+.PHONY: coverage
+coverage: $(VENV)/.dev ## which lines the tests never reach
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest -m "not deep" -n auto --maxprocesses 16 --dist loadfile
+	@$(PY) -m coverage combine -q && $(PY) -m coverage report --skip-covered --sort=cover
+
+.PHONY: bench
+bench: $(VENV)/.dev ## measure against named peers; prints ratios
+	@for bench in bench/[a-z]*.py; do echo "== $$bench"; $(PY) -m "bench.$$(basename "$$bench" .py)" || exit 1; done
+
+.PHONY: browser
+browser: ## what browser tests need from Debian, installed by root, else named
+	@if command -v chromium >/dev/null; then echo "chromium is there."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium; \
+	else echo "Browser tests are skipped without chromium: sudo apt-get install chromium"; fi
+
+##@ Code
+
+.PHONY: format
+format: $(VENV)/.dev ## write the code in our format
+	@$(PY) -m ruff format .
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff's rules
+	@$(PY) -m tests.steps lint
+
+.PHONY: fix
+fix: $(VENV)/.dev ## mend what ruff can mend, then format
+	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
+
+.PHONY: types
+types: $(VENV)/.dev ## mypy
+	@$(PY) -m tests.steps types
+
+.PHONY: layers
+layers: $(VENV)/.dev ## imports go downwards only
+	@$(PY) -m tests.steps layers
+
+.PHONY: check
+check: $(VENV)/.dev ## all of `make test` but the tests
+	@$(PY) -m tests.steps format lint layers types migrations openapi
+
+.PHONY: openapi
+openapi: $(VENV)/.dev ## write docs/openapi.yaml anew
+	@ENVIRONMENT=test $(MANAGE) spectacular --api-version v1 --validate --fail-on-warn --file docs/openapi.yaml
+
+.PHONY: lock
+lock: $(VENV)/.embedded ## compile requirements*.txt from pyproject.toml
+	@set -e; uv="$(PY) -m uv pip compile -q --python-version 3.11 --universal --no-header"; \
+	$$uv pyproject.toml -o requirements.txt; \
+	$$uv pyproject.toml --extra embedded -c requirements.txt -o requirements-embedded.txt; \
+	$$uv pyproject.toml --extra embedded --extra dev -c requirements-embedded.txt -o requirements-dev.txt
+
+.PHONY: clean
+clean: ## remove caches and the virtual environment; var/ stays
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@echo
+
+# --- The virtual environment: made once, filled anew when the pinned requirements change ------------------------------
+
+$(VENV)/.made: Makefile
+	@umask 022; \
+	suits() { "$$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }; \
+	python=; \
+	for found in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
+		if [ -n "$$found" ] && command -v "$$found" >/dev/null && suits "$$found"; then python=$$found; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Atelier needs Python 3.11, 3.12 or 3.13; here is $$(python3 --version 2>&1 || echo none)." >&2; \
+		echo "Install one (Debian: sudo apt-get install python3.11 python3.11-venv), or name it: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+		version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "Python's venv module is missing. Debian and Ubuntu: sudo apt-get install python$$version-venv" >&2; \
+		exit 1; \
+	fi; \
+	if ! $(PY) -c 'import sys, pip; sys.exit(sys.version_info[:2] < (3, 11))' 2>/dev/null; then \
+		echo "Making $(VENV) ..."; "$$python" -m venv --clear $(VENV) || exit 1; \
+	fi; \
+	$(PY) -m pip install -q "uv==$(UV_VERSION)" || echo "uv is not to be had here; pip does its work." >&2; \
+	touch $@
+
+$(VENV)/.embedded: requirements-embedded.txt $(VENV)/.made
+	@$(call install,requirements-embedded.txt)
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.made
+	@$(call install,requirements-dev.txt)
+
+# What one installs is in the other too: versions are the same, so neither undoes the other.
+define install
+umask 022; echo "Installing $(1) ..."; \
+if $(PY) -m uv --version >/dev/null 2>&1; then $(PY) -m uv pip install -q --python $(PY) -r $(1); \
+else $(PY) -m pip install -q -r $(1); fi && touch $@
+endef

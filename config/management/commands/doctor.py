@@ -1,0 +1,67 @@
+"""What this machine has and lacks for `make run`, each line with its remedy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from config.embedded import addresses, postgres, privileges, services, supervisor, valkey
+
+MIN_FREE_BYTES = 1 << 30
+
+
+class Command(BaseCommand):
+    help = "Look at Python, the embedded servers, ports, folders and disk; exit 1 if something is missing."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        is_well = True
+        for fine, text in self._findings():
+            is_well &= fine
+            self.stdout.write(f"{'ok' if fine else 'PROBLEM':<8}{text}")
+        sys.exit(0 if is_well else 1)
+
+    def _findings(self) -> Iterator[tuple[bool, str]]:
+        yield (
+            True,
+            f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        )
+        yield True, f"environment {settings.ENVIRONMENT}, database {self._shown(settings.DATABASES['default']['HOST'])}"
+        if settings.DATABASE_URL == addresses.database_url(settings.BASE_DIR):
+            yield self._postgres()
+        if settings.REDIS_URL == addresses.redis_url(settings.BASE_DIR):
+            try:
+                yield True, f"Valkey at {valkey.binary()}"
+            except valkey.ValkeyError as error:
+                yield False, str(error)
+        yield True, f"unix sockets in {addresses.sockets_dir(settings.BASE_DIR)}"
+        if supervisor.is_running(settings.VAR_DIR):
+            yield True, supervisor.describe(settings.VAR_DIR).replace("\n", " ")
+        else:
+            for port in services.ports():
+                taken = supervisor.is_taken(port.number)
+                yield (
+                    not taken,
+                    f"port {port.number} ({port.setting}) is {'taken by another program' if taken else 'free'}",
+                )
+        free = shutil.disk_usage(settings.BASE_DIR).free
+        yield free > MIN_FREE_BYTES, f"{free >> 20:,} MB of disk free"
+        yield os.access(settings.BASE_DIR, os.W_OK), f"{settings.BASE_DIR} can be written to"
+
+    def _postgres(self) -> tuple[bool, str]:
+        cluster = services.cluster()
+        try:
+            cluster.unprivileged  # noqa: B018  finds out whether the server can be run from here
+            return True, f"PostgreSQL {cluster.version} at {cluster.bin}"
+        except (postgres.PostgresError, privileges.PrivilegeError, OSError) as error:
+            return False, str(error)
+
+    def _shown(self, host: str) -> str:
+        return host or "on this machine"

@@ -1,0 +1,94 @@
+"""What `make test` runs: each step prints one line, the tests their own; it fails if any fails.
+
+`python -m tests.steps lint types` runs only those.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ["-m", "pytest", "-n", "auto", "--maxprocesses", "16", "--dist", "loadfile", "-m", "not deep"]
+LAYERS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+
+def python(*arguments: str) -> Callable[[], str | None]:
+    """A step that passes when this command of our Python does; what it printed is shown when it does not."""
+
+    def step() -> str | None:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, env=_environment(), capture_output=True, text=True
+        )
+        return None if done.returncode == 0 else f"{done.stdout}{done.stderr}"
+
+    return step
+
+
+def openapi() -> str | None:
+    """docs/openapi.yaml is what the code says."""
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder) / "openapi.yaml"
+        command = ["manage.py", "spectacular", "--api-version", "v1", "--validate", "--fail-on-warn", "--file"]
+        if said := python(*command, str(fresh))():
+            return said
+        committed = ROOT / "docs" / "openapi.yaml"
+        before = committed.read_text().splitlines() if committed.exists() else []
+        drift = list(
+            difflib.unified_diff(before, fresh.read_text().splitlines(), "docs/openapi.yaml", "code", "", "", 1)
+        )
+    return "\n".join([*drift[:60], "If that is meant: make openapi"]) if drift else None
+
+
+def tests() -> str | None:
+    """The tests, in parallel, speaking for themselves."""
+    status = subprocess.run([sys.executable, *TESTS], cwd=ROOT, env=_environment()).returncode
+    return None if status == 0 else f"pytest ended with {status}."
+
+
+STEPS: dict[str, tuple[str, Callable[[], str | None]]] = {
+    "format": ("the code is formatted", python("-m", "ruff", "format", "--check", ".")),
+    "lint": ("ruff finds nothing", python("-m", "ruff", "check", ".")),
+    "layers": ("imports go downwards only", python("-c", LAYERS)),
+    "types": ("mypy finds nothing", python("-m", "mypy")),
+    "migrations": (
+        "the migrations are complete",
+        python("-W", "ignore::RuntimeWarning", "manage.py", "makemigrations", "--check", "--dry-run"),
+    ),
+    "openapi": ("docs/openapi.yaml is up to date", openapi),
+    "tests": ("the tests pass", tests),
+}
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "ENVIRONMENT": "test"}
+
+
+def main(names: list[str]) -> int:
+    if unknown := set(names) - STEPS.keys():
+        sys.stderr.write(f"no step {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}\n")
+        return 2
+    failed = []
+    for name in names or list(STEPS):
+        label, step = STEPS[name]
+        started = time.monotonic()
+        said = step()
+        verdict = "FAILED" if said else "ok"
+        sys.stdout.write(f"{verdict:<7} {label} ({time.monotonic() - started:.1f} s)\n")
+        if said:
+            failed.append(name)
+            sys.stdout.write(f"{said.rstrip()}\n")
+        sys.stdout.flush()
+    if failed:
+        sys.stdout.write(f"Failed: {', '.join(failed)}.\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
