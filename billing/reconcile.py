@@ -204,7 +204,8 @@ def _claim_cursor() -> GatewayCursor | None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE billing_gatewaycursor SET lease_token = %s, lease_until = statement_timestamp() + make_interval(secs => %s)
+            UPDATE billing_gatewaycursor
+            SET lease_token = %s, lease_until = statement_timestamp() + make_interval(secs => %s)
             WHERE id = (
                 SELECT id FROM billing_gatewaycursor
                 WHERE gateway = ANY(%s) AND next_at <= statement_timestamp()

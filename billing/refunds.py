@@ -160,7 +160,6 @@ def send_due() -> int:
     return tried
 
 
-@audit.writes("refund")
 def send(refund_id: uuid.UUID) -> None:
     """Ask the gateway for a refund that waits. Before a second try its list is searched for ours.
 
@@ -205,7 +204,6 @@ def _find(gateway: Gateway, refund: Refund) -> RefundFact | None:
     return next((fact for fact in gateway.list_refunds(refund.attempt.ref) if fact.refund_id == refund.pk), None)
 
 
-@audit.writes("refund")
 def ask(refund_id: uuid.UUID) -> None:
     """Ask what became of a refund that the gateway has taken.
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 import audit
 from billing import ledger
 from billing.models import Debt, Payment, PaymentState
-from billing.models.payments import TRANSITIONS, Fulfilment
+from billing.models.payments import TRANSITIONS, Counts, Fulfilment
 
 
 def lock(payment_id: uuid.UUID) -> Payment:
@@ -34,7 +34,8 @@ def restand(payment: Payment, *also: str) -> None:
     """Save a locked payment's figures, and the state that they give it once its price was covered."""
     state = PaymentState(payment.state)
     if payment.fulfilment != Fulfilment.NONE:
-        state = payment.standing(is_disputed=payment.disputes.filter(state="open").exists())
+        claims = payment.disputes.filter(state="open", attempt__counts=Counts.PRICE)
+        state = payment.standing(is_disputed=claims.exists())
     move(payment, state, "received", "refunded", "refunding", "lost", *also)
 
 

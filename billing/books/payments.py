@@ -60,7 +60,8 @@ CHECKS: tuple[Check, ...] = (
         _PAYMENTS
         + """
         SELECT 'payment ' || p.id, 'received ' || p.received || ' of ' || a.total || ', refunded ' || p.refunded ||
-            ' of ' || r.gone || ', refunding ' || p.refunding || ' of ' || r.going || ', lost ' || p.lost || ' of ' || d.total
+            ' of ' || r.gone || ', refunding ' || p.refunding || ' of ' || r.going ||
+            ', lost ' || p.lost || ' of ' || d.total
         FROM payments p
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(amount), 0) AS total FROM billing_paymentattempt

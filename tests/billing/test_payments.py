@@ -34,7 +34,7 @@ def mails(user: User) -> list[tuple[str, str]]:
     return list(Mail.objects.filter(user=user, name__in=names).order_by("pk").values_list("name", "cause"))
 
 
-# --- The happy way ----------------------------------------------------------------------------------------------------
+# --- The happy way --------------------------------------------------------------------------------------------------
 
 
 def test_a_package_is_bought_verified_and_credited_once(alice: User, sandbox: RunningSandbox) -> None:
@@ -204,7 +204,7 @@ def test_the_list_is_newest_first_filtered_and_cheap(
     assert client.get("/api/v1/payments?limit=101").status_code == 400
 
 
-# --- One open payment per item; one key, one payment --------------------------------------------------------------------
+# --- One open payment per item; one key, one payment ----------------------------------------------------------------
 
 
 def test_the_same_key_answers_the_same_payment(alice: User, sandbox: RunningSandbox) -> None:
@@ -289,7 +289,7 @@ def test_ten_starts_at_once_make_one_payment_and_one_order(alice: User, sandbox:
     assert listed["count"] == 1
 
 
-# --- A gateway in trouble -----------------------------------------------------------------------------------------------
+# --- A gateway in trouble -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ def _crash(*args: Any) -> None:
     raise KeyboardInterrupt
 
 
-# --- What can come of it ------------------------------------------------------------------------------------------------
+# --- What can come of it --------------------------------------------------------------------------------------------
 
 
 def test_a_failed_attempt_is_a_row_and_one_mail_and_the_payment_stays_open(
@@ -644,7 +644,7 @@ def attempt_of(payment: Payment) -> str:
     return payment.attempts.get(counts="price").ref
 
 
-# --- At once ------------------------------------------------------------------------------------------------------------
+# --- At once --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)

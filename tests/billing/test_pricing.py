@@ -73,7 +73,7 @@ def test_the_price_list_takes_a_bounded_number_of_queries(django_assert_num_quer
         ("credits:-50", "invalid", "Order a whole number of credits from 10 to 1,000."),
         ("credits:10.5", "invalid", "Order a whole number of credits from 10 to 1,000."),
         ("credits:1e2", "invalid", "Order a whole number of credits from 10 to 1,000."),
-        ("credits:٥٠", "invalid", "Order a whole number of credits from 10 to 1,000."),
+        ("credits:\u0665\u0660", "invalid", "Order a whole number of credits from 10 to 1,000."),
         ("credits:0", "invalid", "Order a whole number of credits from 10 to 1,000."),
         ("credits:99999999999999999999", "invalid", "Order a whole number of credits from 10 to 1,000."),
         ("credits:", "invalid", "Order package:<code> or credits:<number>."),
