@@ -34,9 +34,9 @@ class Command(BaseCommand):
             f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         )
         yield True, f"environment {settings.ENVIRONMENT}, database {self._shown(settings.DATABASES['default']['HOST'])}"
-        if settings.DATABASE_URL == addresses.database_url(settings.BASE_DIR):
+        if addresses.database_url(settings.BASE_DIR) == settings.DATABASE_URL:
             yield self._postgres()
-        if settings.REDIS_URL == addresses.redis_url(settings.BASE_DIR):
+        if addresses.redis_url(settings.BASE_DIR) == settings.REDIS_URL:
             try:
                 yield True, f"Valkey at {valkey.binary()}"
             except valkey.ValkeyError as error:

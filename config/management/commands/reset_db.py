@@ -26,7 +26,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.ENVIRONMENT != "development":
             raise CommandError("Only a development database is thrown away.")
-        if settings.DATABASE_URL != addresses.database_url(settings.BASE_DIR):
+        if addresses.database_url(settings.BASE_DIR) != settings.DATABASE_URL:
             raise CommandError("DATABASE_URL names a server of yours; drop and create that database yourself.")
         if supervisor.is_running(settings.VAR_DIR):
             raise CommandError(supervisor.describe(settings.VAR_DIR))
