@@ -6,13 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
-from django.conf import settings as conf
-from django.db import connection
 from django.db.models.functions import Now
 
 from core.killpoints import POINTS
@@ -28,25 +26,21 @@ WORK = "import django; django.setup(); from notifications import delivery; deliv
 MINE = sorted(point for point in POINTS if point.startswith("notifications."))
 
 
-def die_at(point: str, smtp: RunningSandbox) -> int:
-    """Deliver in another process that is killed at `point`; its exit status."""
-    database = connection.settings_dict
-    port = f":{database['PORT']}" if database["PORT"] else ""
-    login = quote(database["USER"]) + (f":{quote(database['PASSWORD'])}" if database["PASSWORD"] else "")
-    return subprocess.run(
-        [sys.executable, "-c", WORK],
-        cwd=ROOT,
-        env=os.environ
-        | {
-            "ENVIRONMENT": "test",
-            "KILL_POINT": point,
-            "DATABASE_URL": f"postgres://{login}@{quote(database['HOST'], safe='')}{port}/{database['NAME']}",
-            "REDIS_URL": conf.REDIS_URL,
-            "EMAIL_URL": smtp.smtp_url,
-        },
-        timeout=60,
-        check=False,
-    ).returncode
+@pytest.fixture
+def die_at(smtp: RunningSandbox, database_url: str, redis_url: str) -> Callable[[str], int]:
+    """Deliver in another process that is killed at the point; answers its exit status."""
+
+    def run(point: str) -> int:
+        own = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "EMAIL_URL": smtp.smtp_url}
+        return subprocess.run(
+            [sys.executable, "-c", WORK],
+            cwd=ROOT,
+            env=os.environ | own | {"ENVIRONMENT": "test", "KILL_POINT": point},
+            timeout=60,
+            check=False,
+        ).returncode
+
+    return run
 
 
 def test_the_points_around_sending_are_named() -> None:
@@ -54,11 +48,11 @@ def test_the_points_around_sending_are_named() -> None:
 
 
 @pytest.mark.parametrize("point", MINE)
-def test_no_death_sends_a_mail_twice(smtp: RunningSandbox, point: str) -> None:
+def test_no_death_sends_a_mail_twice(smtp: RunningSandbox, die_at: Callable[[str], int], point: str) -> None:
     mail, other = letter(cause="first"), letter(to="other@example.com")
     Mail.objects.filter(pk=mail.pk).update(next_at=Now() - timedelta(minutes=1))
 
-    assert die_at(point, smtp) == -signal.SIGKILL
+    assert die_at(point) == -signal.SIGKILL
     mail.refresh_from_db()
     assert mail.state == "sending"
     deliver()  # the lease is alive: only the other one goes
@@ -77,10 +71,10 @@ def test_no_death_sends_a_mail_twice(smtp: RunningSandbox, point: str) -> None:
     }[point]
 
 
-def test_an_unharmed_worker_sends(smtp: RunningSandbox) -> None:
+def test_an_unharmed_worker_sends(die_at: Callable[[str], int]) -> None:
     mail = letter()
 
-    assert die_at("", smtp) == 0
+    assert die_at("") == 0
 
     mail.refresh_from_db()
     assert mail.state == "sent"
