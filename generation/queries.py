@@ -24,6 +24,17 @@ def jobs(user: Any) -> QuerySet[Generation]:
     )
 
 
+def job(user: Any, job_id: UUID) -> Generation:
+    """One of the person's jobs, with all that showing it takes.
+
+    Raises: NotFound.
+    """
+    found = jobs(user).filter(pk=job_id).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
 def photos(user: Any) -> QuerySet[Photo]:
     """The person's photos, newest first."""
     return Photo.objects.visible_to(user).select_related("file").order_by("-created_at", "-id")

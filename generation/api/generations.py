@@ -130,7 +130,7 @@ class GenerationViewSet(_Jobs):
         responses=serializers.JobSerializer,
     )
     def retrieve(self, request: Request, pk: UUID) -> Response:
-        job: Generation = self.get_object()
+        job = queries.job(request.user, pk)
         return Response(serializers.JobSerializer(job).data, headers={"Retry-After": "2"} if job.is_open else None)
 
     @extend_schema(
@@ -166,7 +166,7 @@ class GenerationViewSet(_Jobs):
         filters=False,
     )
     def download(self, request: Request, pk: UUID) -> HttpResponseRedirect:
-        job: Generation = self.get_object()
+        job = queries.job(request.user, pk)
         asset: Any = queries.output(job, self._output())
         name = f"{job.kind}-{job.pk}.{asset.file.key.rsplit('.', 1)[-1]}"
         return HttpResponseRedirect(storage.signed_url(asset.file.key, filename=name))
