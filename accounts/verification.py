@@ -114,6 +114,7 @@ def _by_token(links: QuerySet[EmailVerification], token: str) -> tuple[EmailVeri
     return found, found.is_expired
 
 
+@audit.writes("email_verification")
 def consume(token: str) -> EmailVerification:
     """Use up a link, in the caller's transaction; every other open link of that person is used up with it.
 
@@ -131,4 +132,5 @@ def consume(token: str) -> EmailVerification:
     if verification.email != verification.user.email or not verification.user.is_active:
         raise VerificationInvalid
     EmailVerification.objects.filter(user=verification.user, used_at__isnull=True).update(used_at=Now())
+    audit.record("email_verification.used", verification, user=verification.user, actor_id=verification.user_id)
     return verification

@@ -229,6 +229,7 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500]
 
 
+@audit.writes("mail")
 def recover_lapsed() -> int:
     """Take over what dead workers left: back into the queue, or failed when the server may have it.
 
