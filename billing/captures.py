@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 import audit
+from accounts.models import UserStatus
 from billing import breaks, fulfilment, ledger, refunds
 from billing.fulfilment import Refused
 from billing.gateways.base import AttemptFact, Snapshot, StartFact
@@ -50,6 +51,7 @@ def is_covered_elsewhere(payment: Payment) -> bool:
     return fresh.is_paid or (replaced_by is not None and replaced_by.is_paid)
 
 
+@audit.writes("payment")
 def note(payment: Payment, begun: PaymentStart, seen: Snapshot) -> list[PaymentAttempt]:
     """Note every attempt and post the money of new captures. Returns the attempts that have newly failed.
 
@@ -145,6 +147,7 @@ def _send_back(payment: Payment, row: PaymentAttempt, origin: RefundOrigin, reas
         )
 
 
+@audit.writes("payment")
 def deliver_if_paid(payment: Payment) -> bool:
     """Hand over the goods once the price is covered; file what came above it or stays below. Returns whether it was
     now that they were handed over or refused.
@@ -225,7 +228,10 @@ def tell(payment: Payment, *, is_fresh: bool, failed: Sequence[PaymentAttempt]) 
     """Write to the customer: one mail for the outcome of the payment, one for each attempt that failed before it.
 
     Idempotent: by payment and by attempt.
+    Enqueues: payment-confirmation, payment-failed
     """
+    if payment.user.status == UserStatus.DELETED:
+        return
     if is_fresh and payment.fulfilment == Fulfilment.REFUSED:
         reason = f"What you ordered could not be delivered: {payment.failure_message}. Your money goes back in full."
         _tell_failed(payment, f"payment:{payment.pk}:refused", payment.received, reason)

@@ -19,6 +19,7 @@ from billing.standing import collect, give_back, lock, restand
 BATCH = 100
 
 
+@audit.writes("dispute")
 def observe(payment: Payment, facts: Sequence[DisputeFact]) -> None:
     """Apply what the gateway says of the disputes over a payment's captures.
 

@@ -327,7 +327,11 @@ def _look(gateway: Gateway, payment: Payment, ref: str) -> Snapshot:
     if not authorized or is_paid or captures.is_covered_elsewhere(payment):
         return seen
     first = min(authorized, key=lambda fact: (fact.at, fact.ref))
-    gateway.capture(first.ref, amount=first.amount, currency=first.currency)
+    try:
+        gateway.capture(first.ref, amount=first.amount, currency=first.currency)
+    except Rejected as error:
+        # It cannot be taken (any more); the bank gives it back to the customer by itself.
+        log.warning("capture_refused", payment=str(payment.pk), attempt=first.ref, error=str(error))
     return gateway.fetch(ref, dispute_refs=list(open_disputes))
 
 

@@ -218,9 +218,7 @@ def ask(refund_id: uuid.UUID) -> None:
         _wait(refund, error)
         return
     if fact.status is RefundStatus.SENT:
-        Refund.objects.filter(pk=refund.pk, lease_token=refund.lease_token).update(
-            next_at=Now() + ASK_AGAIN, lease_token=None, lease_until=None
-        )
+        _put_back(refund, ASK_AGAIN)
         return
     record(refund, fact)
 
@@ -236,10 +234,14 @@ def _claim(refund_id: uuid.UUID, state: RefundState) -> Refund | None:
 
 
 def _wait(refund: Refund, error: Exception) -> None:
-    wait = timedelta(seconds=min(30 * 2 ** min(refund.tries, 10), LONGEST_WAIT_S))
     log.warning("refund_waits", refund=str(refund.pk), error=str(error), tries=refund.tries)
+    wait_s = min(30 * 2 ** min(refund.tries, 10), LONGEST_WAIT_S)
+    _put_back(refund, timedelta(seconds=wait_s), error_message=str(error)[:500])
+
+
+def _put_back(refund: Refund, wait: timedelta, **noted: str) -> None:
     Refund.objects.filter(pk=refund.pk, lease_token=refund.lease_token).update(
-        next_at=Now() + wait, lease_token=None, lease_until=None, error_message=str(error)[:500]
+        next_at=Now() + wait, lease_token=None, lease_until=None, **noted
     )
 
 
@@ -272,6 +274,7 @@ def record(refund: Refund, fact: RefundFact | None, *, error: Rejected | None = 
         _move(payment, row, RefundState(fact.status.value) if fact else RefundState.FAILED)
 
 
+@audit.writes("refund")
 def observe(payment: Payment, facts: Sequence[RefundFact]) -> None:
     """Apply the gateway's refunds of a payment: ours move on, those born in its dashboard come in.
 
