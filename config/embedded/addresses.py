@@ -13,7 +13,7 @@ import secrets
 import stat
 import string
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
@@ -47,6 +47,14 @@ def sockets_dir(base_dir: Path) -> Path:
     short = Path("/tmp") / f"atelier-{hashlib.sha256(os.fsencode(base_dir)).hexdigest()[:20]}"  # noqa: S108
     check_private(short, base_dir)
     return short
+
+
+def remove_sockets_dir(base_dir: Path) -> None:
+    """Leave nothing in /tmp, if the sockets had to be there; a folder in use stays."""
+    folder = sockets_dir(base_dir)
+    if Path(base_dir).resolve() not in folder.parents:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def check_private(folder: Path, base_dir: Path) -> None:

@@ -65,6 +65,7 @@ class Postgres:
         # the wheel's libraries lie beside its package, hence the folder around the installation
         around = self.bin.parent if os.environ.get("PG_BIN") else self.bin.parent.parent.parent
         addresses.make_folder(self.data.parent)
+        self._own(self.sockets)
         return privileges.plan(self.uid, [around, self.data.parent, self.sockets])
 
     @property

@@ -40,10 +40,10 @@ class Unprivileged:
         os.setuid(self.uid)
 
     def _open_up(self) -> None:
-        kept = [(path, os.open(path, os.O_PATH)) for path in self.needs]
-        os.umask(0o022)
         _check(_libc().unshare(CLONE_NEWNS))
         _mount("none", Path("/"), None, MS_REC | MS_PRIVATE)
+        os.umask(0o022)
+        kept = [(path, os.open(path, os.O_PATH)) for path in self.needs]  # in this namespace, or it cannot be bound
         for folder in self.closed:
             _mount("tmpfs", folder, "tmpfs", 0)
             folder.chmod(0o755)
@@ -84,7 +84,7 @@ def _first_closed(uid: int, path: Path) -> Path | None:
             Unprivileged(uid, ()).enter()
             for folder in reversed(path.parents):
                 try:
-                    os.stat(folder / ".")
+                    os.stat(f"{folder}/.")  # as a string: Path would drop the dot, which asks for entry
                 except OSError:
                     os.write(writer, os.fsencode(folder))
                     break
@@ -105,7 +105,7 @@ def _try(way: Unprivileged) -> str:
         try:
             way.enter()
             for path in way.needs:
-                os.stat(path / ".")
+                os.stat(f"{path}/.")
         except Exception as error:  # whatever it is, the parent must hear of it
             os.write(writer, str(error).encode())
         finally:

@@ -62,6 +62,9 @@ class Command(BaseCommand):
             return True, f"PostgreSQL {cluster.version} at {cluster.bin}"
         except (postgres.PostgresError, privileges.PrivilegeError, OSError) as error:
             return False, str(error)
+        finally:
+            if not supervisor.is_running(settings.VAR_DIR):
+                addresses.remove_sockets_dir(settings.BASE_DIR)
 
     def _shown(self, host: str) -> str:
         return host or "on this machine"

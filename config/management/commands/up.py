@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from argparse import ArgumentParser
@@ -69,7 +68,7 @@ class Command(BaseCommand):
         except supervisor.Stopped:
             self.stdout.write("Stopped.")
         finally:
-            _remove_sockets_folder()
+            addresses.remove_sockets_dir(settings.BASE_DIR)
 
     def _prepare(self, names: set[str]) -> dict[str, str]:
         """The database, its tables, and in development its staff."""
@@ -113,14 +112,6 @@ class Command(BaseCommand):
         if not processes.wait_until(lambda: not supervisor.is_running(folder), 120, step_s=0.1):
             raise CommandError(f"Process {pid} has not stopped within two minutes; look into var/log.")
         self.stdout.write("Stopped.")
-
-
-def _remove_sockets_folder() -> None:
-    """Leave nothing in /tmp, if the sockets had to be there."""
-    folder = addresses.sockets_dir(settings.BASE_DIR)
-    if settings.VAR_DIR not in folder.parents:
-        with contextlib.suppress(OSError):  # not empty: somebody else's `up` runs
-            folder.rmdir()
 
 
 def _code_changes() -> Callable[[], bool]:
