@@ -366,6 +366,7 @@ def _give(payment: Payment, row: Refund) -> None:
         subject=("refund", row.pk),
         memo=row.reason,
     )
+    reach("refunds.posted")
     if not _is_part_of_price(row):
         return
     if row.origin != RefundOrigin.GATEWAY:
@@ -385,7 +386,6 @@ def _give(payment: Payment, row: Refund) -> None:
             currency=row.currency,
             details={"refund": str(row.pk), "ref": row.ref},
         )
-    reach("refunds.posted")
     collect(
         payment,
         key=f"refund:{row.pk}:clawback",
