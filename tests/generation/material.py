@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from django.db import connection
 from PIL import Image, ImageDraw
 
 from accounts.models import User
@@ -19,6 +23,8 @@ from generation import jobs, photos
 from generation.engine.advance import advance
 from generation.engine.sweep import sweep
 from generation.models import Generation, Kind, Photo, State
+from generation.webhooks import handle_magic_hour
+from tests.sandbox.process import RunningSandbox
 
 
 def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -102,3 +108,26 @@ def run_until(job: Generation, *states: State, within_s: float = 20) -> Generati
         tries = list(job.attempts.values_list("n", "outcome", "error_message"))
         raise AssertionError(f"{error}; it is {job.state}, next at {job.next_at}, attempts {tries}") from None
     return job
+
+
+def in_parallel(*works: Callable[[], Any]) -> list[Any]:
+    """Start all at the same moment, each in a thread with its own connection; results or errors in order."""
+    gate = threading.Barrier(len(works))
+
+    def run(work: Callable[[], Any]) -> Any:
+        try:
+            gate.wait(10)
+            return work()
+        except Exception as error:
+            return error
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [future.result(60) for future in [pool.submit(run, work) for work in works]]
+
+
+def tell(sandbox: RunningSandbox, *, kind: str = "", stale: bool = False) -> list[Any]:
+    """Hand every webhook that the sandbox would have sent to its handler; what it said of each."""
+    bodies = [json.loads(found["body"]) for found in sandbox.deliveries(provider="magic-hour")]
+    return [handle_magic_hour(event, stale=stale) for event in bodies if kind in event["type"]]
