@@ -20,8 +20,7 @@ PAGE_GOOD_FOR_S = 7 * 86_400  # the money may be late; after that the page has n
 
 def payments_of(user: Any) -> QuerySet[Payment]:
     """A person's payments, newest first, with what `client_of` and `url_of` look at."""
-    mine: QuerySet[Payment] = Payment.objects.filter(user_id=user.pk)
-    return mine.prefetch_related("starts").order_by("-created_at", "-id")
+    return Payment.objects.visible_to(user).prefetch_related("starts").order_by("-created_at", "-id")
 
 
 def payment(payment_id: uuid.UUID) -> Payment:

@@ -369,7 +369,12 @@ def verify(payment: Payment, claim: Mapping[str, str] | None = None) -> Payment:
     Idempotent: by state; a settled payment is answered as it is.
     Raises: SignatureInvalid, GatewayUnavailable, BadGateway.
     """
-    gateway = gateways.get(payment.gateway)
+    if payment.is_paid and not claim:
+        return payment
+    try:
+        gateway = gateways.get(payment.gateway)
+    except GatewayUnavailable as error:
+        raise GatewayUnavailable(error.message, charged="unknown") from error
     if claim:
         refs = [ref for ref in payment.starts.values_list("ref", flat=True) if ref]
         if not gateway.check_client(claim, refs=refs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar, Self
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -59,9 +59,6 @@ class PaymentQuerySet(models.QuerySet["Payment"]):
     def visible_to(self, user: models.Model) -> Self:
         return self.filter(user_id=user.pk)
 
-    def open(self) -> Self:
-        return self.filter(state__in=OPEN)
-
 
 class Payment(UUIDModel):
     """What somebody asked to buy, at the price of that moment, and how much money came, went back or was lost.
@@ -104,7 +101,7 @@ class Payment(UUIDModel):
     lease_token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
 
-    objects: ClassVar[models.Manager[Payment]] = PaymentQuerySet.as_manager()
+    objects = PaymentQuerySet.as_manager()
 
     class Meta:
         constraints = (

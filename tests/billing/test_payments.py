@@ -6,15 +6,18 @@ import uuid
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import User
 from audit.models import AuditLog
-from billing import ledger, payments, refunds
+from billing import ledger, payments, reconcile, refunds
 from billing.errors import PaymentSettled, SignatureInvalid
 from billing.models import Break, CreditLot, LedgerTransaction, Package, Payment, PaymentAttempt, PaymentStart, Refund
+from core import http
 from core.idempotency import Claim, claim_with_lease
+from core.metrics import scrape
 from notifications.models import Mail
 from tests import books
 from tests.billing.buying import available, bought, fresh, order_of, pay, priced, start, together
@@ -681,3 +684,62 @@ def test_signature_errors_are_raised_for_the_pages_too(alice: User, sandbox: Run
 
     with pytest.raises(SignatureInvalid):
         payments.verify(payment, {"razorpay_order_id": "", "razorpay_payment_id": "", "razorpay_signature": ""})
+
+
+def test_eleven_purchases_a_day_are_one_too_many(alice: User, sandbox: RunningSandbox, settings: Settings) -> None:
+    settings.RATELIMIT_ENABLE = True
+    client = api(alice)
+    for n in range(10, 20):
+        body = {"item": f"credits:{n}", "gateway": "razorpay"}
+        assert client.post("/api/v1/payments", body, headers={"Idempotency-Key": str(n)}).status_code == 201
+
+    body = {"credits": 20, "gateway": "razorpay"}
+    refused = client.post("/api/v1/credits/purchase", body, headers={"Idempotency-Key": "20"})
+
+    assert (refused.status_code, refused.json()["error"]) == (429, "rate_limited")
+    assert refused["Retry-After"]
+    assert Payment.objects.count() == 10
+    assert client.get("/api/v1/payments").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_gateway_is_never_called_inside_a_transaction(
+    alice: User, finance: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def call(method: str, url: str, **more: Any) -> Any:
+        assert not connection.in_atomic_block, f"{method} {url} inside a transaction"
+        calls.append(url)
+        return real(method, url, **more)
+
+    real = http.call
+    monkeypatch.setattr("core.http.call", call)
+    body = {"item": "package:BASIC", "gateway": "razorpay"}
+    first = Payment.objects.get(pk=post(alice, "payments", body, key="a").json()["id"])
+    Package.objects.filter(code="BASIC", currency="INR").update(amount=59_900)
+    payment = Payment.objects.get(pk=post(alice, "payments", body, key="b").json()["id"])
+    pay(sandbox, payment, "authorize")
+    post(alice, f"payments/{payment.pk}/verify")
+    pay(sandbox, payment, again="1")
+    payments.refresh(payment)
+    refunds.send_due()
+    refunds.request(payment_id=payment.pk, amount=100, reason="asked", actor=finance)
+    Payment.objects.update(next_at=Now())
+    reconcile.poll()
+    reconcile.walk()
+    post(alice, f"payments/{start(alice, 'credits:10').pk}/cancel")
+
+    assert len(calls) > 20
+    assert fresh(first).state == "canceled"
+    books.check()
+
+
+def test_the_metrics_count_payments_by_gateway_and_state(alice: User, sandbox: RunningSandbox) -> None:
+    bought(sandbox, alice)
+    start(alice, "credits:10")
+
+    page = scrape().decode()
+
+    assert 'payments_total{gateway="razorpay",state="succeeded"} 1.0' in page
+    assert 'payments_total{gateway="razorpay",state="pending"} 1.0' in page
