@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw
 from tests.scenarios.stack import Stack, until
 
 PASSWORD = "a long enough pass phrase 7"
+Meanwhile = Callable[[], object]
 OPEN = ("queued", "submitting", "running", "storing")
 
 
@@ -34,9 +36,10 @@ def portrait(seed: int = 1, size: tuple[int, int] = (900, 1200)) -> bytes:
 class Customer:
     """One person in front of the running product."""
 
-    def __init__(self, stack: Stack, email: str) -> None:
+    def __init__(self, stack: Stack, email: str, *, meanwhile: Meanwhile | None = None) -> None:
         self.stack = stack
         self.email = email
+        self.meanwhile = meanwhile or (lambda: None)  # what goes on while this person waits
         self.token = ""
 
     def ask(self, method: str, path: str, *, key: str | None = None, **kwargs: Any) -> requests.Response:
@@ -46,8 +49,10 @@ class Customer:
             headers["Idempotency-Key"] = key
         files = kwargs.pop("files", None)
 
+        heard: list[str] = []
+
         def once() -> requests.Response | None:
-            self.stack.revive()
+            self.revived()
             try:
                 response = requests.request(
                     method,
@@ -58,14 +63,19 @@ class Customer:
                     files={"file": ("me.jpg", files)} if files else None,
                     **kwargs,
                 )
-            except requests.RequestException:
+            except requests.RequestException as error:
+                heard.append(type(error).__name__)
                 return None
+            heard.append(f"{response.status_code} {response.text[:200]}")
             busy = response.status_code in (502, 503) or (
                 response.status_code == 409 and response.json()["error"] in ("idempotency_in_progress", "conflict")
             )
             return None if busy else response
 
-        return until(once, f"{method} {path} is answered", within_s=60)
+        try:
+            return until(once, f"{method} {path} is answered", within_s=60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the last of {len(heard)} tries: {heard[-3:]}") from error
 
     def ok(self, method: str, path: str, *, key: str | None = None, **kwargs: Any) -> Any:
         """The JSON of a 2xx answer."""
@@ -93,8 +103,9 @@ class Customer:
         self.token = signed_in["access"]
 
     def revived(self) -> bool:
-        """Always true; dead processes are started again."""
+        """Always true; dead processes are started again, and whatever goes on meanwhile goes on."""
         self.stack.revive()
+        self.meanwhile()
         return True
 
     def buy(self, item: str = "package:BASIC", *, verify: bool = True) -> dict[str, Any]:
@@ -105,12 +116,13 @@ class Customer:
             self.ok("POST", f"payments/{payment['id']}/verify", json=handed)
         return self.settled(payment["id"])
 
-    def pay(self, payment: dict[str, Any], button: str = "pay") -> dict[str, Any]:
-        """Press a button of the gateway's checkout page."""
+    def pay(self, payment: dict[str, Any], button: str = "pay", **fields: str) -> dict[str, Any]:
+        """Press a button of the gateway's checkout page; `again="1"` pays a paid order twice."""
         order = payment["client"]["order_id"]
         response = requests.post(
             f"{self.stack.sandbox}/razorpay/checkout/{order}/{button}",
             headers={"Accept": "application/json"},
+            data=fields,
             timeout=20,
         )
         assert response.ok, response.text

@@ -19,10 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
 # Wake-ups quick enough for a test; due times still decide.
-WAKES = (
-    "generation.advance=0.5,generation.sweep=1,inbox.handle=0.5,notifications.deliver=0.5,"
-    "billing.poll_payments=0.5"
-)
+WAKES = "generation.advance=0.5,generation.sweep=1,inbox.handle=0.5,notifications.deliver=0.5,billing.poll_payments=0.5"
 
 
 def until(condition: Callable[[], T], what: str, *, within_s: float = 30) -> T:
