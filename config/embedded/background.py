@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +39,12 @@ def running(*names: str, keep: bool = False) -> Iterator[Background]:
     """
     folder: Path = settings.VAR_DIR
     if supervisor.is_running(folder):
-        _await(lambda: bool(supervisor.state(folder).get("is_ready")), None, folder)
+        _await(lambda: supervisor.is_ready(folder), None, folder)
         yield Background(None)
         return
     process = _start(folder, names, keep=keep)
     try:
-        _await(lambda: _is_ready(folder, process), process, folder)
+        _await(lambda: supervisor.is_ready(folder), process, folder)
         yield Background(process)
     except BaseException:
         _stop(process)
@@ -71,13 +71,7 @@ def _start(folder: Path, names: tuple[str, ...], *, keep: bool) -> subprocess.Po
         )
 
 
-def _is_ready(folder: Path, process: subprocess.Popen[bytes]) -> bool:
-    state = supervisor.state(folder)
-    return state.get("pid") == process.pid and bool(state.get("is_ready"))
-
-
-def _await(condition: object, process: subprocess.Popen[bytes] | None, folder: Path) -> None:
-    assert callable(condition)
+def _await(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None, folder: Path) -> None:
     if processes.wait_until(lambda: condition() or (process and process.poll() is not None), READY_S, step_s=0.05):
         if process is None or process.poll() is None:
             return

@@ -220,7 +220,7 @@ class Supervisor:
             for name, child in self.children.items()
             if (there := processes.seen(child.process.pid))
         ]
-        state = self.about | {"pid": mine.pid if mine else 0, "is_ready": self.is_ready, "children": children}
+        state = self.about | (asdict(mine) if mine else {}) | {"is_ready": self.is_ready, "children": children}
         addresses.write_private(state_file(self.folder), json.dumps(state, indent=1))
 
     def _end_leftovers(self) -> None:
@@ -245,6 +245,13 @@ def state(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def is_ready(folder: Path) -> bool:
+    """Whether the supervisor that wrote the state lives, and said that everything answers."""
+    found = state(folder)
+    there = processes.seen(int(found.get("pid", 0)))
+    return bool(found.get("is_ready")) and there is not None and there.started == found.get("started")
 
 
 def is_running(folder: Path) -> bool:

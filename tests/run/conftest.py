@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.run.checkout import Checkout
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    """A fresh checkout in a folder with a space in it."""
+    made = Checkout(tmp_path / "a checkout")
+    yield made
+    made.end()

@@ -1,0 +1,174 @@
+"""`manage.py up`: one command runs everything, and nothing outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import psycopg
+import pytest
+import requests
+
+from config.embedded import addresses
+from tests.run.checkout import Checkout, until
+
+SERVERS = "postgres,valkey"
+
+
+def test_runs_everything_replaces_what_is_killed_and_stops_in_good_order(checkout: Checkout) -> None:
+    process = checkout.up()
+
+    assert checkout.answers()
+    assert requests.get(f"http://127.0.0.1:{checkout.sandbox_port}/health", timeout=5).ok
+    said = checkout.output()
+    for part in (
+        f"http://127.0.0.1:{checkout.port}/api/docs",
+        f"http://127.0.0.1:{checkout.port}/api/v1/webhooks/razorpay",
+        f"http://127.0.0.1:{checkout.port}/api/v1/webhooks/magic-hour",
+        f"http://127.0.0.1:{checkout.sandbox_port}/mail",
+        *(f"{name}@example.test" for name in ("admin", "support", "finance", "ops")),
+    ):
+        assert part in said
+
+    before = {child["name"]: child["pid"] for child in checkout.state()["children"]}
+    assert sorted(before) == ["beat", "postgres", "sandbox", "valkey", "web", "worker"]
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    for name, pid in before.items():
+        until(lambda name=name, pid=pid: checkout.pid_of(name) not in (None, pid), f"{name} is started again", 60)
+        assert f"The {name} ended (killed by SIGKILL); restarting it" in checkout.output()
+    until(checkout.answers, "all of it answers again", 60)
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert checkout.output().endswith("Stopped.\n")
+    assert checkout.running() == []
+    assert checkout.state() == {}
+    assert not addresses.sockets_dir(checkout.folder).exists()
+
+
+def test_a_second_one_says_that_one_runs_and_where(checkout: Checkout) -> None:
+    process = checkout.up(SERVERS)
+
+    second = checkout.run("up")
+
+    assert second.returncode == 1
+    assert f"runs already from this checkout (process {process.pid}): http://127.0.0.1:{checkout.port}" in second.stdout
+    assert process.poll() is None
+    assert checkout.run("up", "--stop").stdout == "Stopped.\n"
+    assert process.wait(10) == 0
+    assert checkout.run("up", "--stop").stdout == "Nothing runs from this checkout.\n"
+
+
+def test_a_busy_port_is_named_with_its_setting(checkout: Checkout) -> None:
+    with socket.create_server(("127.0.0.1", checkout.smtp_port)):
+        refused = checkout.run("up")
+
+    assert refused.returncode == 1
+    assert f"Port {checkout.smtp_port} is taken" in refused.stdout
+    assert f"SANDBOX_SMTP_PORT={checkout.smtp_port + 100} make run" in refused.stdout
+    assert checkout.running() == []
+
+
+def test_after_kill_9_the_next_one_just_works_and_nothing_is_lost(checkout: Checkout) -> None:
+    process = checkout.up(SERVERS)
+    with _database(checkout) as database:
+        database.execute("CREATE TABLE kept AS SELECT 7 AS number")
+
+    process.kill()
+    process.wait()
+    until(lambda: checkout.running() == [], "the children die with their parent")
+
+    process = checkout.up(SERVERS)
+    with _database(checkout) as database:
+        assert database.execute("SELECT number FROM kept").fetchone() == (7,)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+
+
+def test_after_a_power_cut_a_process_number_that_is_somebody_elses_does_not_stop_it(checkout: Checkout) -> None:
+    process = checkout.up(SERVERS)
+    postmaster = checkout.pid_of("postgres")
+    assert postmaster
+    lock = checkout.var / "postgres" / "postmaster.pid"
+    written = lock.read_text()
+    process.send_signal(signal.SIGSTOP)  # else it would see the death and tidy up
+    os.kill(postmaster, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    until(lambda: checkout.running() == [], "all are dead")
+
+    lock.write_text(written.replace(str(postmaster), str(os.getpid()), 1))
+    (checkout.var / "up.json").write_text("{")  # cut off while it was written
+
+    assert checkout.up(SERVERS).poll() is None
+
+
+def test_what_it_cannot_do_it_says(checkout: Checkout) -> None:
+    assert "no service queue; there are postgres, valkey" in checkout.run("up", "--services", "queue").stdout
+    refused = checkout.run("up", ENVIRONMENT="production")
+    assert refused.returncode == 1
+    assert "is for development" in refused.stdout
+
+
+def test_a_service_that_does_not_come_up_is_named_with_the_end_of_its_log(checkout: Checkout) -> None:
+    (checkout.folder / "sandbox" / "__main__.py").write_text("raise SystemExit('out of order')")
+
+    refused = checkout.run("up", "--services", "postgres,valkey,sandbox")
+
+    assert refused.returncode == 1
+    assert "The sandbox ended (exit status 1)" in refused.stdout
+    assert "out of order" in refused.stdout
+    assert checkout.running() == []
+
+
+def test_a_command_gets_the_servers_for_its_length(checkout: Checkout) -> None:
+    done = checkout.run(
+        "with_servers", "shell", "-v", "0", "-c", "from django.db import connection as c; c.connect(); print('up')"
+    )
+
+    assert done.returncode == 0
+    assert done.stdout.endswith("up\n")
+    assert checkout.running() == []
+
+    process = checkout.up(SERVERS)
+    assert checkout.run("with_servers", "check", "--database", "default").returncode == 0
+    assert process.poll() is None, "what ran before goes on"
+
+
+def test_reset_db_asks_and_refuses_while_it_runs(checkout: Checkout) -> None:
+    process = checkout.up(SERVERS)
+    assert "runs already" in checkout.run("reset_db", "--yes").stdout
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+
+    assert "Nothing was changed" in checkout.run("reset_db").stdout
+    assert (checkout.var / "postgres").exists()
+    assert checkout.run("reset_db", "--yes").returncode == 0
+    assert not (checkout.var / "postgres").exists()
+
+
+@pytest.mark.scenario
+def test_the_demo_holds_and_stops_what_it_started(checkout: Checkout) -> None:
+    done = checkout.run("demo")
+
+    assert done.returncode == 0, done.stdout
+    pictures = list((checkout.var / "demo").glob("*-headshot.png"))
+    assert len(pictures) == 1
+    assert str(pictures[0]) in done.stdout
+    assert "the books balance" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("make run")
+    assert checkout.running() == []
+
+    (checkout.folder / "not a photo.jpg").write_text("hello")
+    refused = checkout.run("demo", "--photo", "not a photo.jpg")
+    assert refused.returncode == 1
+    assert "The demo failed: POST photos: 415 unsupported_media_type" in refused.stdout
+    assert checkout.running() == []
+
+
+def _database(checkout: Checkout) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(
+        host=str(addresses.sockets_dir(checkout.folder)), user="postgres", dbname="atelier", autocommit=True
+    )
