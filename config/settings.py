@@ -181,6 +181,7 @@ WAKE_EVERY_S: dict[str, float] = {
     "core.purge": 3600,
     "notifications.deliver": 10,
     "notifications.purge": 3600,
+    "accounts.purge": 3600,
     "inbox.purge": 86_400,
     "generation.advance": 5,
     "generation.sweep": 15,
@@ -340,7 +341,11 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "ENUM_NAME_OVERRIDES": {"ErrorCode": "core.errors.codes"},
+    "ENUM_NAME_OVERRIDES": {
+        "ErrorCode": "core.errors.codes",
+        "GenerationKind": "generation.models.Kind",
+        "LedgerKind": "billing.models.LedgerTransaction.Kind",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -417,6 +422,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "Ops console",
     "SITE_SYMBOL": "photo_camera",
     "SHOW_HISTORY": False,
+    "LOGIN": {"form": "accounts.forms.ConsoleLoginForm"},
     "SIDEBAR": {"show_search": True, "show_all_applications": True},
 }
 

@@ -34,24 +34,20 @@ class AutoSchema(Base):
             )
         return found
 
-    def get_response_serializers(self) -> Any:
-        found: Any = super().get_response_serializers()
-        if not isinstance(found, dict):
-            found = {"201" if self.method == "POST" else "204" if self.method == "DELETE" else "200": found}
-        found = {str(code): value for code, value in found.items()}
+    def _get_response_bodies(self, direction: Any = "response") -> Any:
+        """The operation's own answers, and one entry for each status that it can refuse with."""
+        found: Any = super()._get_response_bodies(direction)
         by_status: dict[str, list[type[errors.Error]]] = {}
         for error in self._errors():
             by_status.setdefault(str(error.status), []).append(error)
         for status, kinds in sorted(by_status.items()):
-            found.setdefault(
-                status,
-                OpenApiResponse(
-                    ErrorSerializer,
-                    description="; ".join(f"`{kind.code}`" for kind in kinds),
-                    examples=[_example(kind) for kind in kinds],
-                ),
+            refusal = OpenApiResponse(
+                ErrorSerializer,
+                description="; ".join(f"`{kind.code}`" for kind in kinds),
+                examples=[_example(kind) for kind in kinds],
             )
-        return found
+            found.setdefault(status, self._get_response_for_code(refusal, status, direction=direction))
+        return dict(sorted(found.items()))
 
     def _errors(self) -> list[type[errors.Error]]:
         own = getattr(self.view, "errors", [])

@@ -53,6 +53,7 @@ class _Jobs(ViewSet):
 
 
 class HeadshotViewSet(_Jobs):
+    queryset = Generation.objects.none()
     serializer_class = serializers.JobSerializer
     filterset_class = HeadshotFilter
     errors = {
@@ -98,6 +99,7 @@ class HeadshotViewSet(_Jobs):
 
 
 class GenerationViewSet(_Jobs):
+    queryset = Generation.objects.none()
     serializer_class = serializers.JobSerializer
     filterset_class = GenerationFilter
     errors = {

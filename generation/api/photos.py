@@ -25,6 +25,7 @@ from generation.models import Photo
 
 
 class PhotoViewSet(ViewSet):
+    queryset = Photo.objects.none()
     parser_classes = [PhotoParser]
     serializer_class = serializers.PhotoSerializer
     errors = {"create": [UnsupportedMediaType, TooLarge, TooManyPixels, ImageUnreadable]}
