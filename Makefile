@@ -81,11 +81,11 @@ test-e2e: $(VENV)/.dev ## whole stories over HTTP, with real processes and brows
 
 .PHONY: test-deep
 test-deep: $(VENV)/.dev ## the same tests with bigger numbers; takes long
-	@ATELIER_DEEP=1 $(PY) -m pytest -n auto --maxprocesses 16 --dist loadfile --timeout 3600
+	@$(PY) -m pytest -n auto --maxprocesses 16 --dist loadfile --timeout 3600
 
 .PHONY: coverage
 coverage: $(VENV)/.dev ## which lines the tests never reach
-	@$(PY) -m coverage erase
+	@rm -rf var/coverage && mkdir -p var/coverage
 	@$(PY) -m coverage run -m pytest -m "not deep" -n auto --maxprocesses 16 --dist loadfile
 	@$(PY) -m coverage combine -q && $(PY) -m coverage report --skip-covered --sort=cover
 

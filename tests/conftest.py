@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.people"]
 
+MAX_SKIPS = 0
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 NUMBER = int(WORKER.removeprefix("gw")) + 1 if WORKER else 0
 
@@ -43,6 +44,17 @@ django.setup()
 def pytest_unconfigure() -> None:
     if SERVERS:
         SERVERS.stop()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run that skipped more than is agreed: a skip must not spread unseen."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if WORKER or reporter is None:
+        return
+    skipped = len(reporter.stats.get("skipped", ()))
+    if skipped > MAX_SKIPS and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        reporter.write_line(f"{skipped} tests were skipped; at most {MAX_SKIPS} may be (tests/conftest.py).", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_runtest_setup() -> None:
