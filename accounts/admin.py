@@ -26,6 +26,8 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
 
 
 class StaffCreationForm(UserCreationForm):
+    usable_password = None  # nobody here signs in without one
+
     class Meta:
         model = User
         fields = ("email", "first_name", "last_name")
@@ -41,21 +43,23 @@ class StaffCreationForm(UserCreationForm):
 class UserAdmin(ModelAdmin):
     """Customers register themselves: adding here makes staff. Passwords are nobody's to choose for another."""
 
-    list_display = ["created_at", "email", "get_full_name", "status", "verified_at", "is_staff"]
+    list_display = ["created_at", "email", "name", "status", "verified_at", "is_staff"]
     list_display_links = ["created_at", "email"]
     list_filter = ["status", "is_staff"]
     search_fields = ["email__startswith"]
     search_help_text = "The beginning of the e-mail address, or the whole id"
     ordering = ["-created_at"]
     filter_horizontal = ["groups"]
-    add_fieldsets = [
-        (None, {"fields": ["email", "first_name", "last_name", "usable_password", "password1", "password2"]})
-    ]
+    add_fieldsets = [(None, {"fields": ["email", "first_name", "last_name", "password1", "password2"]})]
     fieldsets = [
         (None, {"fields": ["id", "email", "username", "first_name", "last_name", "bio", "locale", "currency"]}),
         ("Standing", {"fields": ["status", "verified_at", "epoch", "created_at", "updated_at", "last_login"]}),
         ("Staff", {"fields": ["is_staff", "is_superuser", "groups"]}),
     ]
+
+    @admin.display
+    def name(self, user: User) -> str:
+        return user.get_full_name()
 
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:

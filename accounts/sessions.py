@@ -26,6 +26,8 @@ security = structlog.get_logger("security")
 # A client whose answer was lost, or whose two tabs refresh at once, presents the spent token again within moments.
 GRACE = timedelta(seconds=10)
 SEEN_EVERY = timedelta(minutes=1)
+KEEP = timedelta(days=90)
+PURGE_BATCH = 5000
 
 
 def lifetime(*, remember: bool) -> timedelta:
@@ -70,6 +72,16 @@ def _by_email(email: str) -> User | None:
         return User.objects.filter(email=fold(email)).first()
     except ValueError:
         return None
+
+
+@audit.writes("session")
+def note_console_login(email: str, user: User | None) -> None:
+    """Put a sign-in to the ops console on record: `user` is who entered, or None for a refused one."""
+    if user is None:
+        _refused(_by_email(email), "invalid_credentials")
+        return
+    security.info("login", outcome="ok", user=str(user.pk), console=True)
+    audit.record("user.logged_in", user, metadata={"console": True}, user=user, actor_id=user.pk)
 
 
 def _refused(user: User | None, reason: str) -> None:
@@ -251,3 +263,18 @@ def _end(sessions: QuerySet[Session], reason: EndReason) -> int:
         )
         security.info("logout", outcome=str(reason), user=str(session.user_id), session=str(session.pk))
     return len(live)
+
+
+@audit.writes("session")
+def purge() -> int:
+    """Forget sessions, with their addresses and user agents, KEEP after they ended or ran out.
+
+    Idempotent: what is forgotten is not found again.
+    """
+    over = Session.objects.filter(Q(ended_at__lt=Now() - KEEP) | Q(expires_at__lt=Now() - KEEP))
+    with transaction.atomic():
+        ids = list(over.order_by("pk").values_list("pk", flat=True)[:PURGE_BATCH])
+        if ids:
+            Session.objects.filter(pk__in=ids).delete()
+            audit.record("session.purged", ("session", "purged"), metadata={"count": len(ids)})
+    return len(ids)

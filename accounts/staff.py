@@ -36,9 +36,8 @@ def update(user: User, changes: dict[str, Any], *, actor: User) -> User:
     with transaction.atomic():
         user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=user.pk)
         old = {name: getattr(user, name) for name in changes}
-        for name, value in changes.items():
-            setattr(user, name, value)
-        user.save(update_fields=[*changes, "updated_at"])
+        User.objects.filter(pk=user.pk).update(**changes, updated_at=Now())
+        user.refresh_from_db(fields=[*changes, "updated_at"])
         flags = {name for name in changes if name.startswith("is_")}
         audit.record(
             "user.updated",

@@ -40,6 +40,7 @@ def register(*, email: str, password: str, first_name: str = "", last_name: str 
     try:
         with transaction.atomic():
             user.save(force_insert=True)
+            user.refresh_from_db(fields=["created_at", "updated_at"])
             for path in settings.USER_REGISTERED:
                 import_string(path)(user=user)
             verification.issue(user)
@@ -90,9 +91,8 @@ def update_profile(user: User, changes: dict[str, Any]) -> User:
             new = {name: changes[name] for name in old}
             if not new:
                 return user
-            for name, value in new.items():
-                setattr(user, name, value)
-            user.save(update_fields=[*new, "updated_at"])
+            User.objects.filter(pk=user.pk).update(**new, updated_at=Now())
+            user.refresh_from_db(fields=[*new, "updated_at"])
             audit.record(
                 "user.updated",
                 user,

@@ -24,6 +24,8 @@ from notifications.models import Mail
 VALID_FOR = timedelta(hours=24)
 RESEND_AFTER = timedelta(minutes=1)
 RESENDS_A_DAY = 10
+KEEP = timedelta(days=90)
+PURGE_BATCH = 5000
 
 
 def token_of(verification_id: uuid.UUID) -> str:
@@ -134,3 +136,18 @@ def consume(token: str) -> EmailVerification:
     EmailVerification.objects.filter(user=verification.user, used_at__isnull=True).update(used_at=Now())
     audit.record("email_verification.used", verification, user=verification.user, actor_id=verification.user_id)
     return verification
+
+
+@audit.writes("email_verification")
+def purge() -> int:
+    """Forget links that ran out KEEP ago.
+
+    Idempotent: what is forgotten is not found again.
+    """
+    over = EmailVerification.objects.filter(expires_at__lt=Now() - KEEP)
+    with transaction.atomic():
+        ids = list(over.order_by("pk").values_list("pk", flat=True)[:PURGE_BATCH])
+        if ids:
+            EmailVerification.objects.filter(pk__in=ids).delete()
+            audit.record("email_verification.purged", ("email_verification", "purged"), metadata={"count": len(ids)})
+    return len(ids)

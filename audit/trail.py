@@ -27,7 +27,7 @@ WRITERS: dict[str, str] = {}
 
 _recorded: ContextVar[list[str] | None] = ContextVar("audit_recorded", default=None)
 
-_WRITE_SQL = re.compile(r'^\s*(INSERT INTO|UPDATE|DELETE FROM)\s+"?(?!audit_|core_|notifications_|django_)', re.I)
+_WRITE_SQL = re.compile(r'^\s*(INSERT INTO|UPDATE|DELETE FROM)\s+(?!"?(audit_|core_|notifications_|django_))', re.I)
 
 _INSERT = """
 WITH fact AS (

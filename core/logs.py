@@ -21,6 +21,8 @@ def _add_context(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
         event.setdefault("request_id", now.request_id)
     if now.actor_id:
         event.setdefault("actor", str(now.actor_id))
+    if now.ip and event.get("logger") == "security":
+        event.setdefault("ip", now.ip)
     return event
 
 

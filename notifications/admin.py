@@ -23,8 +23,26 @@ class MailAdmin(ReadOnlyModelAdmin):
     search_fields = ["to__exact", "cause__exact"]
     search_help_text = "The whole address or the whole cause"
     ordering = ["-created_at"]
-    exclude = ["lease_token"]
     readonly_fields = ["body"]
+    fieldsets = [
+        (None, {"fields": ["name", "to", "user", "cause", "context", "state", "error_code", "error"]}),
+        ("What it says", {"fields": ["subject", "body"]}),
+        (
+            "On its way",
+            {
+                "fields": [
+                    "created_at",
+                    "next_at",
+                    "attempts",
+                    "lease_until",
+                    "handed_over_at",
+                    "sent_at",
+                    "provider_message_id",
+                    "purged_at",
+                ]
+            },
+        ),
+    ]
 
     def get_urls(self) -> list[Any]:
         own = path("<uuid:pk>/preview/", self.admin_site.admin_view(self.preview), name="notifications_mail_preview")

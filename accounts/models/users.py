@@ -33,7 +33,7 @@ class UserManager(BaseUserManager["User"]):
         user = self.model(email=fold(email), verified_at=Now(), **fields)
         user.set_password(password)
         user.save(using=self._db)
-        user.refresh_from_db(fields=["verified_at"])
+        user.refresh_from_db()
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
@@ -41,7 +41,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(UUIDModel, AbstractBaseUser, PermissionsMixin):
-    email = models.EmailField(unique=True, help_text="Folded by accounts.emails.fold before it is stored.")
+    email = models.EmailField(unique=True)  # as accounts.emails.fold spells it
     username = models.CharField(max_length=30, null=True, blank=True)
     first_name = models.CharField(max_length=100, blank=True)
     last_name = models.CharField(max_length=100, blank=True)
@@ -54,7 +54,7 @@ class User(UUIDModel, AbstractBaseUser, PermissionsMixin):
         default=0, help_text="Every token carries it; raising it ends all of the person's tokens at once."
     )
     is_staff = models.BooleanField(default=False)
-    updated_at = models.DateTimeField(auto_now=True)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
+from rest_framework.test import APIClient
 
 from accounts.models import Session, User
+from accounts.tasks import purge
 from audit.models import AuditLog
 from tests.people import PASSWORD, api, make_staff, make_user, open_session, verification_token
 
@@ -205,3 +210,60 @@ def test_a_session_of_the_console_is_no_token_for_the_api(boss: User) -> None:
 
     assert client.get("/api/v1/users/me").status_code == 401
     assert api(boss).get("/api/v1/users/me").status_code == 200
+
+
+def enter(password: str, **extra: Any) -> Any:
+    body = {"username": "boss@example.test", "password": password, "next": "/admin/"}
+    return Client(**extra).post("/admin/login/", body)
+
+
+def test_signing_in_to_the_console_is_on_record(boss: User) -> None:
+    enter("a wrong password")
+    enter(PASSWORD)
+    Client().post("/admin/login/", {"username": "nobody@example.test", "password": PASSWORD})
+
+    rows = AuditLog.objects.filter(action__startswith="user.log").order_by("id")
+    assert [(row.action, row.entity_id, row.source) for row in rows] == [
+        ("user.login_failed", str(boss.pk), "ADMIN"),
+        ("user.logged_in", str(boss.pk), "ADMIN"),
+        ("user.login_failed", "unknown", "ADMIN"),
+    ]
+
+
+def test_a_customer_is_refused_at_the_console(alice: User) -> None:
+    answer = Client().post("/admin/login/", {"username": alice.email, "password": PASSWORD})
+
+    assert answer.status_code == 200
+    assert AuditLog.objects.filter(action="user.login_failed", user_id=alice.pk).count() == 1
+
+
+def test_failures_at_the_console_are_limited_together_with_the_apis(boss: User, settings: Settings) -> None:
+    settings.RATELIMIT_ENABLE = True
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"failed_logins": (3, 3600, "ip")}
+    address = {"REMOTE_ADDR": "198.51.100.60"}
+    wrong = {"email": boss.email, "password": "a wrong password"}
+
+    api_codes = [APIClient(**address).post("/api/v1/auth/login", wrong).status_code for _ in range(2)]
+    enter("a wrong password", **address)
+
+    assert api_codes == [401, 401]
+    locked = enter(PASSWORD, **address)
+    assert locked.status_code == 200
+    assert "Too many requests" in locked.content.decode()
+    assert enter(PASSWORD, REMOTE_ADDR="198.51.100.61").status_code == 302
+
+
+def test_old_sessions_and_links_are_forgotten(alice: User, bob: User) -> None:
+    ended, expired, live = open_session(alice), open_session(alice), open_session(alice)
+    long_ago = Now() - timedelta(days=91)
+    Session.objects.filter(pk=ended.pk).update(ended_at=long_ago, end_reason="logout")
+    Session.objects.filter(pk=expired.pk).update(expires_at=long_ago)
+    alice.email_verifications.update(expires_at=long_ago)
+
+    purge()
+    purge()
+
+    assert list(Session.objects.filter(user=alice)) == [live]
+    assert not alice.email_verifications.exists()
+    assert bob.email_verifications.count() == 1
+    assert AuditLog.objects.get(action="session.purged").metadata == {"count": 2}

@@ -29,7 +29,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reason": "The photo shows no face.",
         "credits_returned": 50,
     },
-    "credit-low-warning": {"remaining": 12},
+    "credit-low-warning": {"remaining": "12 credits"},
 }
 
 

@@ -411,3 +411,13 @@ def test_the_metrics_tell_states_and_the_oldest_wait() -> None:
 def test_every_state_has_its_ways_out() -> None:
     assert set(TRANSITIONS) == set(MailState)
     assert all(target in TRANSITIONS for targets in TRANSITIONS.values() for target in targets)
+
+
+def test_without_a_mail_server_in_the_settings_mail_waits(settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+    mail = letter()
+
+    deliver()
+
+    mail.refresh_from_db()
+    assert (mail.state, mail.attempts) == ("queued", 0)

@@ -44,7 +44,9 @@ def test_of_twins_at_once_one_is_queued_and_neither_transaction_is_lost() -> Non
         try:
             with transaction.atomic():
                 barrier.wait()
-                made = outbox.enqueue("credit-low-warning", to="a@example.com", cause="low:1", context={"remaining": 1})
+                made = outbox.enqueue(
+                    "credit-low-warning", to="a@example.com", cause="low:1", context={"remaining": "1 credit"}
+                )
                 # The transaction must go on being usable after the conflict.
                 outbox.enqueue("welcome", to="a@example.com", cause=f"own:{number}", context={})
             results.append(made is not None)
