@@ -120,9 +120,11 @@ def writes(entity: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             wrote: list[str] = []
 
             def watch(execute: Any, sql: str, params: Any, many: bool, info: Any) -> Any:
-                if _WRITE_SQL.match(sql):
+                answer = execute(sql, params, many, info)
+                # A conditional update that matched no row has changed nothing: another has decided.
+                if _WRITE_SQL.match(sql) and info["cursor"].rowcount != 0:
                     wrote.append(sql[:120])
-                return execute(sql, params, many, info)
+                return answer
 
             outer = _recorded.get()
             seen: list[str] = []
