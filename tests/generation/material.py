@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import struct
@@ -18,9 +19,11 @@ from PIL import Image, ImageDraw
 
 from accounts.models import User
 from billing import ledger
+from core.errors import Error
 from core.ids import new_id
 from generation import jobs, photos
 from generation.engine.advance import advance
+from generation.engine.scripts import Script
 from generation.engine.sweep import sweep
 from generation.models import Generation, Kind, Photo, State
 from generation.webhooks import handle_magic_hour
@@ -111,15 +114,18 @@ def run_until(job: Generation, *states: State, within_s: float = 20) -> Generati
 
 
 def in_parallel(*works: Callable[[], Any]) -> list[Any]:
-    """Start all at the same moment, each in a thread with its own connection; results or errors in order."""
+    """Start all at the same moment, each in a thread with its own connection; results, or our own refusals, in order.
+
+    Raises: whatever else one of them raised.
+    """
     gate = threading.Barrier(len(works))
 
     def run(work: Callable[[], Any]) -> Any:
         try:
             gate.wait(10)
             return work()
-        except Exception as error:
-            return error
+        except Error as refusal:
+            return refusal
         finally:
             connection.close()
 
@@ -131,3 +137,11 @@ def tell(sandbox: RunningSandbox, *, kind: str = "", stale: bool = False) -> lis
     """Hand every webhook that the sandbox would have sent to its handler; what it said of each."""
     bodies = [json.loads(found["body"]) for found in sandbox.deliveries(provider="magic-hour")]
     return [handle_magic_hour(event, stale=stale) for event in bodies if kind in event["type"]]
+
+
+def drive(script: Script, call: Callable[[], Any] | None = None) -> None:
+    """Run a script to its end on this thread, from its first call or from the one it is waiting for."""
+    with contextlib.suppress(StopIteration):
+        call = call or next(script)
+        while True:
+            call = script.send(call())

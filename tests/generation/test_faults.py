@@ -18,7 +18,7 @@ from generation.engine.advance import advance
 from generation.engine.sweep import sweep
 from generation.models import Asset, Attempt, Generation, Operation, Outcome, State, StoredObject
 from tests import books
-from tests.generation.material import order, run_until, until
+from tests.generation.material import drive, order, run_until, until
 from tests.sandbox.process import RunningSandbox
 
 CREATE = "/v1/ai-headshot-generator"
@@ -293,9 +293,7 @@ def test_storing_past_the_deadline_is_left_alone_under_a_live_lease(
     job.refresh_from_db()
     assert job.state == State.STORING
 
-    with pytest.raises(StopIteration):
-        while True:
-            call = script.send(call())
+    drive(script, call)
 
     job.refresh_from_db()
     assert job.state == State.SUCCEEDED
@@ -316,9 +314,7 @@ def test_a_lapsed_store_past_the_deadline_is_released_and_its_late_end_does_noth
     job.refresh_from_db()
     assert (job.state, job.error_code) == (State.FAILED, "deadline_exceeded")
 
-    with pytest.raises(StopIteration):
-        while True:
-            call = script.send(call())
+    drive(script, call)
 
     job.refresh_from_db()
     assert job.state == State.FAILED
@@ -414,9 +410,7 @@ def test_passes_over_ended_jobs_and_empty_tables_do_nothing(rich: User, sandbox:
     books.check()
 
 
-def test_only_the_databases_clock_decides(
-    rich: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_databases_clock_decides(rich: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose clock is an hour wrong does what every other does."""
     import datetime as module
     import time

@@ -193,7 +193,21 @@ WHOLE_PNG = encoded(portrait(), "PNG")
         (encoded(portrait(), "WEBP")[:900], ImageUnreadable),
         (png_chunks(20_000, 20_000, 1, 0, b"\x00" * 2_500), TooManyPixels),
     ],
-    ids="exe pdf svg empty tiff bmp fakejpeg cutjpeg noend cutpng noiend cutwebp bomb".split(),
+    ids=[
+        "exe",
+        "pdf",
+        "svg",
+        "empty",
+        "tiff",
+        "bmp",
+        "fakejpeg",
+        "cutjpeg",
+        "noend",
+        "cutpng",
+        "noiend",
+        "cutwebp",
+        "bomb",
+    ],
 )
 def test_what_is_no_whole_picture_is_refused_in_one_sentence(content: bytes, error: type[Error]) -> None:
     with on_disk(content) as file, pytest.raises(error) as refusal:

@@ -1,0 +1,188 @@
+"""The provider's contract: what it is sent, and what each of its answers means."""
+
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from generation.providers import REGISTRY, get, is_configured
+from generation.providers.base import (
+    Input,
+    Misconfigured,
+    Order,
+    Provider,
+    ProviderError,
+    Rejected,
+    Unavailable,
+    Unknown,
+)
+from tests.generation.material import jpeg, until
+from tests.sandbox.process import RunningSandbox
+
+TOKEN = "at_" + "0123456789abcdef" * 2
+PICTURE = jpeg(size=(300, 400))
+
+
+def an_order(**params: Any) -> Order:
+    photo = Input("image/jpeg", len(PICTURE), lambda: io.BytesIO(PICTURE))
+    return Order(TOKEN, "headshot", "ai-headshot-generator", params, (photo,))
+
+
+@pytest.fixture
+def provider(sandbox: RunningSandbox) -> Provider:
+    return get("magic-hour")
+
+
+def test_an_order_goes_all_the_way(provider: Provider, sandbox: RunningSandbox) -> None:
+    order = an_order(style_prompt="warm light", name="Me")
+
+    submitted = provider.submit(order, provider.prepare(order))
+
+    assert submitted.cost == Decimal(50)
+    seen = until(lambda: (s := provider.poll(submitted.provider_job_id)).status == "succeeded" and s, "it is made")
+    assert len(seen.outputs) == 1
+    assert seen.outputs[0].startswith(provider.base_url)
+    assert (seen.cost, seen.error) == (Decimal(50), None)
+    assert provider.poll("cm0nobody").status == "gone"
+    provider.cancel(submitted.provider_job_id)
+    provider.cancel(submitted.provider_job_id)
+    assert provider.poll(submitted.provider_job_id).outputs == ()
+    upload = next(r for r in sandbox.requests() if r["method"] == "PUT")
+    assert "authorization" not in upload["headers"]
+    assert upload["headers"]["content-length"] == str(len(PICTURE))
+
+
+@pytest.mark.parametrize(("name", "label"), [("Me", f"Me {TOKEN}"), ("", TOKEN), ("x" * 300, "x" * 80 + f" {TOKEN}")])
+def test_our_token_rides_in_the_name(provider: Provider, sandbox: RunningSandbox, name: str, label: str) -> None:
+    order = an_order(name=name)
+    submitted = provider.submit(order, provider.prepare(order))
+
+    headers = {"Authorization": f"Bearer {sandbox.keys['MAGIC_HOUR_API_KEY']}"}
+    shown = sandbox.ask("GET", f"/magic-hour/v1/image-projects/{submitted.provider_job_id}", headers=headers)
+
+    assert shown["name"] == label
+
+
+@pytest.mark.parametrize(("word", "code"), [("fail", "provider_failed"), ("moderated", "moderated")])
+def test_failures_have_our_codes(provider: Provider, word: str, code: str) -> None:
+    order = an_order(style_prompt=f"sandbox:{word}")
+    submitted = provider.submit(order, provider.prepare(order))
+
+    seen = until(lambda: (s := provider.poll(submitted.provider_job_id)).status == "failed" and s, "it fails")
+
+    assert seen.error is not None
+    assert seen.error.code == code
+    assert seen.cost == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"code": "no_source_face", "message": "No face"}, "no_source_face"),
+        ({"code": "invalid_file_format", "message": ""}, "photo_refused"),
+        ({"code": "file_too_large", "message": ""}, "photo_refused"),
+        ({"code": "insufficient_credits", "message": ""}, "provider_unavailable"),
+        ({"code": "unknown_error", "message": "blocked by our content policy"}, "moderated"),
+        ({"code": "nsfw_detected", "message": ""}, "moderated"),
+        ({"code": "something_new", "message": "?"}, "provider_failed"),
+        (None, "provider_failed"),
+        ("broken", "provider_failed"),
+    ],
+)
+def test_error_codes_are_an_open_set(said: Any, code: str) -> None:
+    from generation.engine.finish import REASONS
+    from generation.providers.magic_hour import _failure
+
+    assert _failure(said).code == code
+    assert code in REASONS
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "error", "code"),
+    [
+        (400, "assets: Required", Rejected, "provider_rejected"),
+        (400, "This prompt violates our content policy", Rejected, "moderated"),
+        (422, "unable to create", Rejected, "provider_rejected"),
+        (404, "Not Found", Rejected, "provider_rejected"),
+        (401, "Unauthorized", Misconfigured, None),
+        (402, "not enough credits", Misconfigured, None),
+        (403, "not on your plan", Misconfigured, None),
+        (429, "slow down", Unavailable, None),
+        (500, "", Unavailable, None),
+        (503, "", Unavailable, None),
+    ],
+)
+def test_statuses_are_told_apart(status: int, message: str, error: type[ProviderError], code: str | None) -> None:
+    found = get("magic-hour").classify_error(status, {"message": message}, {"retry-after": "7"})
+
+    assert type(found) is error
+    assert code is None or (isinstance(found, Rejected) and found.code == code)
+    if status == 429:
+        assert isinstance(found, Unavailable)
+        assert found.retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("mode", "when", "error"),
+    [
+        ("429", "before", Unavailable),
+        ("500", "before", Unavailable),
+        ("401", "before", Misconfigured),
+        ("400", "before", Rejected),
+        ("refuse", "after", Unknown),
+        ("hang", "after", Unknown),
+        ("truncated", "before", Unknown),
+        ("wrongtype", "before", Unknown),
+        ("huge", "before", Unknown),
+    ],
+)
+def test_a_submission_says_whether_it_can_have_started(
+    provider: Provider, sandbox: RunningSandbox, settings: Any, mode: str, when: str, error: type[ProviderError]
+) -> None:
+    settings.MAGIC_HOUR_TIMEOUT_S = 0.7
+    order = an_order()
+    prepared = provider.prepare(order)
+    sandbox.fault("magic-hour", mode, path="/v1/ai-headshot-generator", when=when)
+
+    with pytest.raises(ProviderError) as found:
+        provider.submit(order, prepared)
+
+    assert type(found.value) is error
+
+
+def test_nobody_there_is_surely_not_started(provider: Provider, settings: Any) -> None:
+    settings.MAGIC_HOUR_BASE_URL = "http://127.0.0.1:1/magic-hour"
+
+    for call in (lambda: provider.prepare(an_order()), lambda: provider.submit(an_order(), {"file_path": "x"})):
+        with pytest.raises(Unavailable):
+            call()
+
+
+def test_an_upload_address_elsewhere_is_not_trusted(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core import http
+
+    said = b'{"items":[{"upload_url":"http://169.254.169.254/put","file_path":"p"}]}'
+    calls: list[str] = []
+
+    def call(method: str, url: str, **kwargs: Any) -> http.Answer:
+        calls.append(method)
+        return http.Answer(200, {}, said)
+
+    monkeypatch.setattr(http, "call", call)
+
+    with pytest.raises(Unavailable):
+        provider.prepare(an_order())
+    assert calls == ["POST"]
+
+
+def test_the_registry_names_what_exists(settings: Any) -> None:
+    settings.MAGIC_HOUR_API_KEY = "x"
+    for code in REGISTRY:
+        assert get(code).code == code
+        assert is_configured(code)
+    assert not is_configured("nobody")
+    settings.MAGIC_HOUR_API_KEY = ""
+    assert not is_configured("magic-hour")
