@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
 
@@ -11,7 +12,7 @@ from generation.models import BlockedTerm, Operation
 
 
 @audit.writes("operation")
-def save(row: Operation | BlockedTerm, *, changed: Sequence[str]) -> None:
+def save(row: Operation | BlockedTerm, *, changed: Sequence[str], actor: Any) -> None:
     """Keep an edited or a new row, with what it was and what it is."""
     kind = row._meta.model_name
     with transaction.atomic():
@@ -22,14 +23,16 @@ def save(row: Operation | BlockedTerm, *, changed: Sequence[str]) -> None:
             row,
             old={name: _plain(before, name) for name in changed} if before else None,
             new={name: _plain(row, name) for name in changed},
+            actor_id=actor.pk,
         )
 
 
 @audit.writes("operation")
-def remove(row: BlockedTerm) -> None:
+def remove(row: BlockedTerm, *, actor: Any) -> None:
     """Take a term off the list."""
     with transaction.atomic():
-        audit.record(f"{row._meta.model_name}.deleted", row, old={"term": row.term, "category": row.category})
+        was = {"term": row.term, "category": row.category}
+        audit.record(f"{row._meta.model_name}.deleted", row, old=was, actor_id=actor.pk)
         row.delete()
 
 

@@ -16,14 +16,14 @@ class _Audited(ModelAdmin):
     """Saves and deletes through the topic's functions, so that each leaves its audit row."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        catalogue.save(obj, changed=form.changed_data)
+        catalogue.save(obj, changed=form.changed_data, actor=request.user)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        catalogue.remove(obj)
+        catalogue.remove(obj, actor=request.user)
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         for obj in queryset:
-            catalogue.remove(obj)
+            catalogue.remove(obj, actor=request.user)
 
 
 @admin.register(Operation)

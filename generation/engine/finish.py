@@ -40,7 +40,7 @@ REASONS: dict[str, str] = {
     "bad_output": "What the provider made could not be used.",
     "output_too_large": "What the provider made is too large to be right.",
     "deadline_exceeded": "It was not ready in time.",
-    "canceled": "It was cancelled.",
+    "canceled": "You cancelled it.",
 }
 
 _MAILS: dict[str, tuple[str, str]] = {Kind.HEADSHOT: ("headshot-generated", "headshot-failed")}

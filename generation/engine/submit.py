@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -90,8 +91,14 @@ def _fresh_token() -> str:
     return token
 
 
+def _redacted(order: Order, prepared: Mapping[str, Any]) -> dict[str, Any]:
+    """What was sent, without the customer's address of the picture, which may hold a key of theirs."""
+    params = {name: value for name, value in order.params.items() if name != "image_url"}
+    return {"params": params, "photos": len(order.inputs), "prepared": dict(prepared)}
+
+
 @audit.writes("generation")
-def _start(job: Generation, token: UUID, order: Order, prepared: Any) -> Attempt | None:
+def _start(job: Generation, token: UUID, order: Order, prepared: Mapping[str, Any]) -> Attempt | None:
     """Commit the attempt before the call. None: the job is not ours any more."""
     with transaction.atomic():
         step: dict[str, Any] = {"lease_token": token, "lease_until": Now() + moves.lease(), "was_submitted": True}
@@ -105,7 +112,7 @@ def _start(job: Generation, token: UUID, order: Order, prepared: Any) -> Attempt
             provider=job.provider,
             model=job.model,
             token=order.token,
-            request={"params": dict(order.params), "photos": len(order.inputs), "prepared": dict(prepared)},
+            request=_redacted(order, prepared),
         )
         Generation.objects.filter(pk=job.pk).update(attempt=attempt)
         audit.record(
