@@ -72,9 +72,9 @@ def wanted(names: Iterable[str] = ()) -> list[Service]:
     Raises: ValueError for an unknown name.
     """
     every = {service.name: service for service in _all()}
-    if unknown := sorted(set(names) - every.keys()):
-        raise ValueError(f"no service {', '.join(unknown)}; there are {', '.join(every)}")
     chosen = set(names) or set(every)
+    if unknown := sorted(chosen - every.keys()):
+        raise ValueError(f"no service {', '.join(unknown)}; there are {', '.join(every)}")
     if addresses.database_url(settings.BASE_DIR) != settings.DATABASE_URL:
         chosen.discard("postgres")
     if addresses.redis_url(settings.BASE_DIR) != settings.REDIS_URL:

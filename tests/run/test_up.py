@@ -50,6 +50,7 @@ def test_runs_everything_replaces_what_is_killed_and_stops_in_good_order(checkou
 
 def test_a_second_one_says_that_one_runs_and_where(checkout: Checkout) -> None:
     process = checkout.up(SERVERS)
+    assert [child["name"] for child in checkout.state()["children"]] == ["postgres", "valkey"]
 
     second = checkout.run("up")
 
@@ -161,10 +162,9 @@ def test_the_demo_holds_and_stops_what_it_started(checkout: Checkout) -> None:
     assert done.stdout.splitlines()[-1].endswith("make run")
     assert checkout.running() == []
 
-    (checkout.folder / "not a photo.jpg").write_text("hello")
-    refused = checkout.run("demo", "--photo", "not a photo.jpg")
+    refused = checkout.run("demo", "--photo", "nowhere.jpg")
     assert refused.returncode == 1
-    assert "The demo failed: POST photos: 415 unsupported_media_type" in refused.stdout
+    assert "There is no file nowhere.jpg." in refused.stdout
     assert checkout.running() == []
 
 

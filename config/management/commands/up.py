@@ -109,7 +109,7 @@ class Command(BaseCommand):
             return
         pid = int(supervisor.state(folder)["pid"])
         os.kill(pid, signal.SIGTERM)
-        if not processes.wait_until(lambda: not supervisor.is_running(folder), 120, step_s=0.1):
+        if not processes.wait_until(lambda: processes.seen(pid) is None, 120, step_s=0.1):
             raise CommandError(f"Process {pid} has not stopped within two minutes; look into var/log.")
         self.stdout.write("Stopped.")
 
