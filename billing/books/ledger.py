@@ -192,14 +192,17 @@ CHECKS = (
     ),
     Check(
         "guards",
-        "The triggers that keep the ledger append-only are there and switched on.",
+        "The triggers that keep the ledger append-only and its rows undeleted are there and switched on.",
+        # Bits of tgtype: 8 delete, 16 update, 32 truncate.
         """
-        SELECT 'table ' || guarded.name, 'its append-only trigger is missing or switched off'
-        FROM unnest(ARRAY['billing_ledgertransaction', 'billing_ledgerentry']) AS guarded (name)
+        SELECT 'table ' || guarded.name, 'its trigger is missing or switched off'
+        FROM (VALUES ('billing_ledgertransaction', 56), ('billing_ledgerentry', 56), ('billing_wallet', 40),
+                     ('billing_hold', 40), ('billing_creditlot', 40), ('billing_freeze', 40), ('billing_debt', 40)
+        ) AS guarded (name, events)
         WHERE NOT EXISTS (
             SELECT FROM pg_trigger g JOIN pg_proc f ON f.oid = g.tgfoid
             WHERE g.tgrelid = guarded.name::regclass AND f.proname = 'ledger_refuse_change'
-              AND g.tgenabled IN ('O', 'A') AND (g.tgtype & 56) = 56)
+              AND g.tgenabled IN ('O', 'A') AND (g.tgtype & guarded.events) = guarded.events)
         """,
     ),
 )

@@ -41,18 +41,23 @@ def test_the_ledger_is_only_ever_added_to(table: str, statement: str) -> None:
     user = given.person()
     given.bought(user, 10)
 
-    refused(statement.format(table), DatabaseError, "append-only|cannot truncate")
+    refused(statement.format(table), DatabaseError, "belongs to the ledger|cannot truncate")
 
     assert LedgerTransaction.objects.count() == 1
     assert LedgerEntry.objects.count() == 2
     books.check()
 
 
+@pytest.mark.parametrize("table", ["wallet", "hold", "creditlot", "freeze", "debt"])
+@pytest.mark.parametrize("statement", ["DELETE FROM {}", "DELETE FROM {} WHERE false", "TRUNCATE {} CASCADE"])
+def test_what_the_ledger_speaks_of_is_never_deleted(table: str, statement: str) -> None:
+    refused(statement.format(f"billing_{table}"), DatabaseError, "belongs to the ledger")
+
+
 def test_truncating_users_does_not_reach_the_ledger() -> None:
     given.bought(given.person(), 10)
 
-    refused("TRUNCATE billing_wallet CASCADE", DatabaseError, "append-only")
-    refused("TRUNCATE accounts_user CASCADE", DatabaseError, "append-only")
+    refused("TRUNCATE accounts_user CASCADE", DatabaseError, "belongs to the ledger")
 
 
 @pytest.mark.parametrize(

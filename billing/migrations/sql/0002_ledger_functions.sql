@@ -501,17 +501,25 @@ BEGIN
 END $$;
 
 
--- History is data: these rows are only ever added.
+-- History is data. Transactions and entries are only ever added; what they speak of changes, and is never deleted.
 CREATE FUNCTION ledger_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION '% belongs to the ledger: % refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'restrict_violation';
 END $$;
 
-CREATE TRIGGER ledger_transaction_append_only
-    BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_ledgertransaction
+CREATE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_ledgertransaction
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
-CREATE TRIGGER ledger_entry_append_only
-    BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_ledgerentry
+CREATE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_ledgerentry
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE TRIGGER ledger_keep BEFORE DELETE OR TRUNCATE ON billing_wallet
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE TRIGGER ledger_keep BEFORE DELETE OR TRUNCATE ON billing_hold
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE TRIGGER ledger_keep BEFORE DELETE OR TRUNCATE ON billing_creditlot
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE TRIGGER ledger_keep BEFORE DELETE OR TRUNCATE ON billing_freeze
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE TRIGGER ledger_keep BEFORE DELETE OR TRUNCATE ON billing_debt
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 
 -- Room on the page for the next version of the rows that change at every operation (HOT updates, no index writes).
