@@ -7,10 +7,11 @@ from billing.gateways import names
 
 _GATEWAY_WALLETS = ", ".join(f"'gateway_{name}'" for name in names())
 
-# Payments in scope, by the moment they last changed.
+# Payments in scope, by the moment they last changed. That is a web machine's clock, hence the margin.
 _PAYMENTS = """
 WITH payments AS (
-    SELECT * FROM billing_payment WHERE %(since)s::timestamptz IS NULL OR updated_at >= %(since)s
+    SELECT * FROM billing_payment
+    WHERE %(since)s::timestamptz IS NULL OR updated_at >= %(since)s - interval '2 hours'
 )
 """
 
