@@ -11,7 +11,7 @@ _GATEWAY_WALLETS = ", ".join(f"'gateway_{name}'" for name in names())
 _PAYMENTS = """
 WITH payments AS (
     SELECT * FROM billing_payment
-    WHERE %(since)s::timestamptz IS NULL OR updated_at >= %(since)s - interval '2 hours'
+    WHERE %(since)s::timestamptz IS NULL OR updated_at >= %(since)s::timestamptz - interval '2 hours'
 )
 """
 
