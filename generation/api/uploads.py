@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload, TemporaryFileUploadHandler
 from rest_framework.parsers import DataAndFiles, MultiPartParser
 
-from core.errors import TooLarge
+from core.errors import Invalid, MalformedBody, TooLarge, detail
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -43,7 +44,7 @@ class _Cap(FileUploadHandler):
 class PhotoParser(MultiPartParser):
     """multipart/form-data with one picture.
 
-    Raises: TooLarge.
+    Raises: TooLarge, Invalid, MalformedBody.
     """
 
     def parse(
@@ -55,7 +56,13 @@ class PhotoParser(MultiPartParser):
             raise refusal
         cap = _Cap(request)
         request.upload_handlers = [cap, TemporaryFileUploadHandler(request)]
-        parsed = super().parse(stream, media_type, parser_context)
+        try:
+            parsed = super().parse(stream, media_type, parser_context)
+        except SuspiciousOperation as error:  # Django's word for too many parts
+            raise MalformedBody("The form has too many parts.") from error
         if cap.is_over:
             raise refusal
+        twice = [name for fields in (parsed.data, parsed.files) for name, values in fields.lists() if len(values) > 1]
+        if twice:
+            raise Invalid(details=[detail("repeated", "Send this field once.", name) for name in twice[:20]])
         return parsed

@@ -121,6 +121,26 @@ def test_the_body_is_strict(alice: User) -> None:
     assert not Photo.objects.exists()
 
 
+def test_a_form_that_is_broken_or_endless_is_400(alice: User, settings: Any) -> None:
+    settings.RATELIMIT_ENABLE = False
+    client = api(alice)
+    kind = "multipart/form-data; boundary=x"
+    part = b'--x\r\nContent-Disposition: form-data; name="f%d"; filename="a"\r\n\r\n1\r\n'
+    many = b"".join(part % n for n in range(150))
+
+    for body, content_type in (
+        (many + b"--x--\r\n", kind),
+        (b"--y\r\nnothing", kind),
+        (b"", kind),
+        (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n', kind),
+        (b"--x", "multipart/form-data"),
+    ):
+        answer = client.generic("POST", URL, body, content_type=content_type)
+        assert answer.status_code == 400, answer.content
+        assert answer.json()["charged"] == "none"
+    assert not Photo.objects.exists()
+
+
 def test_who_may_upload(anonymous: APIClient, unverified: User) -> None:
     assert send(anonymous, jpeg()).status_code == 401
     answer = send(api(unverified), jpeg())
