@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class Console:
         for name, log in self._logs.items():
             try:
                 with open(log, "rb") as file:
+                    if os.fstat(file.fileno()).st_size < self._read_to[name]:
+                        self._read_to[name] = 0  # begun anew
                     file.seek(self._read_to[name])
                     gained = file.read(1 << 20)
             except FileNotFoundError:

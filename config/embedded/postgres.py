@@ -86,11 +86,12 @@ class Postgres:
         part = self.data.with_name(f"{self.data.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         self._own(part)
-        locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self.version >= 17 else ["--no-locale"]
+        # whatever the user's own locale is: one in Latin-1 would not go with UTF8
+        builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self.version >= 17 else []
         made = processes.spawn(
             [
                 self.bin / "initdb",
-                *("-D", str(part), "-U", "postgres", "-E", "UTF8", *locale),
+                *("-D", str(part), "-U", "postgres", "-E", "UTF8", "--locale=C", *builtin),
                 *("--auth-local=trust", "--auth-host=reject", "--no-instructions"),
                 *(["--no-sync"] if self.settings.get("fsync") == "off" else []),
             ],

@@ -43,7 +43,8 @@ class Unprivileged:
         _check(_libc().unshare(CLONE_NEWNS))
         _mount("none", Path("/"), None, MS_REC | MS_PRIVATE)
         os.umask(0o022)
-        kept = [(path, os.open(path, os.O_PATH)) for path in self.needs]  # in this namespace, or it cannot be bound
+        outer = [path for path in self.needs if not any(other in path.parents for other in self.needs)]
+        kept = [(path, os.open(path, os.O_PATH)) for path in outer]  # in this namespace, or it cannot be bound
         for folder in self.closed:
             _mount("tmpfs", folder, "tmpfs", 0)
             folder.chmod(0o755)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -172,6 +173,7 @@ class Supervisor:
                 self._launch(child.service, child.deaths)
             return
         if (code := child.process.poll()) is None:
+            _rotate(child.service.log)
             return
         processes.sweep(child.process.pid)
         child.deaths = 1 if now - child.started_at > STEADY_S else child.deaths + 1
@@ -306,5 +308,7 @@ def _tail(log: Path, lines: int = 15) -> str:
 
 
 def _rotate(log: Path) -> None:
+    """Keep a log from growing without end. Its writers append, so they go on at the new end."""
     if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
-        os.replace(log, log.with_suffix(".log.1"))
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)

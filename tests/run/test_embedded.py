@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -87,15 +89,15 @@ def test_a_secret_that_a_later_release_wants_is_added(tmp_path: Path) -> None:
     assert again | {"JWT_SECRET": ""} == made | {"JWT_SECRET": "", "MINE": "kept"}
 
 
-def test_postgres_runs_from_a_folder_that_is_closed_to_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sockets_inside", [True, False])
+def test_postgres_runs_from_a_folder_that_is_closed_to_others(sockets_inside: bool) -> None:
     """For root the server is another user, who may not enter; no permission changes on the way."""
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    sockets = PLACE / f"{PREFIX}{os.getpid()}-closed"
+    closed = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=PLACE))
+    sockets = closed / "var" / "run" if sockets_inside else closed.with_name(f"{closed.name}-run")
     cluster = postgres.Postgres(
         data=closed / "var" / "postgres",
         sockets=sockets,
-        log=tmp_path / "log",
+        log=closed / "log",
         uid=addresses.server_uid(closed),
         settings=postgres.THROW_AWAY,
     )
@@ -104,8 +106,8 @@ def test_postgres_runs_from_a_folder_that_is_closed_to_others(tmp_path: Path) ->
     try:
         assert processes.wait_until(cluster.answers, 30), cluster.log.read_text()
         with psycopg.connect(host=str(sockets), user="postgres", dbname="postgres") as connection:
-            encoding = connection.execute("SELECT current_setting('server_encoding'), inet_server_addr()").fetchone()
-        assert encoding == ("UTF8", None)
+            found = connection.execute("SELECT current_setting('server_encoding'), inet_server_addr()").fetchone()
+        assert found == ("UTF8", None)
         owner = cluster.data.stat().st_uid
         assert owner == (cluster.uid if os.geteuid() == 0 else os.geteuid())
         assert owner != 0
@@ -114,6 +116,7 @@ def test_postgres_runs_from_a_folder_that_is_closed_to_others(tmp_path: Path) ->
         processes.stop(server, postgres.STOP, 20)
     assert list(sockets.iterdir()) == []
     sockets.rmdir()
+    shutil.rmtree(closed)
 
 
 def test_a_cluster_that_was_cut_off_while_it_was_made_is_made_anew(tmp_path: Path) -> None:
