@@ -9,7 +9,6 @@ import hashlib
 import ipaddress
 import socket
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -18,6 +17,8 @@ from urllib.parse import urlsplit
 import orjson
 import requests
 import urllib3
+
+from core import wire
 
 _CHUNK = 64 * 1024
 USER_AGENT = "Atelier/0.1"
@@ -28,7 +29,7 @@ class CallFailed(Exception):
 
 
 class NotSent(CallFailed):
-    """The provider surely never saw the request: refused, unresolved, no TLS. Resend freely."""
+    """The provider surely never saw the request: not one byte of it left. Resend freely."""
 
 
 class NoAnswer(CallFailed):
@@ -57,15 +58,8 @@ _local = threading.local()
 def _session() -> requests.Session:
     """A session per thread: idempotent reads keep their connection."""
     if not hasattr(_local, "session"):
-        _local.session = _new_session()
+        _local.session = wire.session(USER_AGENT)
     session: requests.Session = _local.session
-    return session
-
-
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.headers["User-Agent"] = USER_AGENT
     return session
 
 
@@ -91,45 +85,38 @@ def call(
         data = orjson.dumps(json)
         sent["Content-Type"] = "application/json"
     # A kept connection that the server has just closed would make a write's outcome unknown for nothing.
-    session = _session() if method == "GET" else _new_session()
-    deadline = time.monotonic() + timeout_s
-    try:
-        with session.request(
-            method,
-            url,
-            headers=sent,
-            data=data,
-            auth=auth,
-            params=params,
-            timeout=(min(timeout_s, 5), timeout_s),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            body = bytearray()
-            for chunk in response.iter_content(_CHUNK):
-                body += chunk
-                if len(body) > max_bytes:
-                    raise NoAnswer(f"{method} {_safe(url)}: the answer exceeds {max_bytes} bytes")
-                if time.monotonic() > deadline:
-                    raise NoAnswer(f"{method} {_safe(url)}: no whole answer within {timeout_s} s")
+    session = _session() if method == "GET" else wire.session(USER_AGENT)
+    with wire.exchange(timeout_s) as exchange:
+        try:
+            with session.request(
+                method,
+                url,
+                headers=sent,
+                data=data,
+                auth=auth,
+                params=params,
+                timeout=(min(timeout_s, 5), timeout_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = bytearray()
+                for chunk in response.iter_content(_CHUNK):
+                    body += chunk
+                    if len(body) > max_bytes:
+                        raise NoAnswer(f"{method} {_safe(url)}: the answer exceeds {max_bytes} bytes")
+            if exchange.is_over:  # what was cut off can look like an end
+                raise NoAnswer(f"{method} {_safe(url)}: no whole answer within {timeout_s} s")
             return Answer(
                 response.status_code,
                 {name.lower(): value for name, value in response.headers.items()},
                 bytes(body),
             )
-    except requests.RequestException as error:
-        kind = NotSent if _never_left(error) else NoAnswer
-        raise kind(f"{method} {_safe(url)}: {type(error).__name__}") from error
-    finally:
-        if session is not getattr(_local, "session", None):
-            session.close()
-
-
-def _never_left(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ConnectTimeout):
-        return True
-    cause = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(cause, urllib3.exceptions.NewConnectionError | urllib3.exceptions.NameResolutionError)
+        except requests.RequestException as error:
+            kind = NoAnswer if exchange.has_begun else NotSent
+            raise kind(f"{method} {_safe(url)}: {type(error).__name__}") from error
+        finally:
+            if session is not getattr(_local, "session", None):
+                session.close()
 
 
 def _safe(url: str) -> str:
@@ -163,7 +150,7 @@ class Fetched:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """The URL's (scheme, host, port).
+    """The URL's (scheme, host, port), the host as the network spells it.
 
     Raises: FetchRefused when it has none.
     """
@@ -174,7 +161,18 @@ def origin(url: str) -> tuple[str, str, int]:
         raise FetchRefused("That is not a URL.") from error
     if not parts.hostname or not port:
         raise FetchRefused("That is not an http(s) URL.")
-    return parts.scheme, parts.hostname.lower(), port
+    try:
+        host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
+    except UnicodeError as error:
+        raise FetchRefused("That is not a URL.") from error
+    return parts.scheme, host.lower(), port
+
+
+# What `ipaddress` calls global and may lead inside all the same: NAT64 and other ways to an IPv4 address, site-local.
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "fec0::/10", "192.0.0.0/24", "192.88.99.0/24")
+)
 
 
 def is_public(address: str) -> bool:
@@ -184,8 +182,8 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is not None:
             return False
-        if ip in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 reaches IPv4, private parts of it included
-            return False
+    if any(ip in network for network in _NOT_PUBLIC):
+        return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -221,34 +219,36 @@ def fetch(
     if not trusted and scheme != "https":
         raise FetchRefused("The URL must start with https://.")
     address = host if trusted else _resolve(host, port)
-    deadline = time.monotonic() + timeout_s
     limits = urllib3.Timeout(connect=min(timeout_s, 10), read=min(timeout_s, 20))
     pool: urllib3.HTTPConnectionPool
     if scheme == "https":
-        pool = urllib3.HTTPSConnectionPool(
-            address, port, timeout=limits, retries=False, server_hostname=host, assert_hostname=host
-        )
+        pool = wire.TLSPool(address, port, timeout=limits, retries=False, server_hostname=host, assert_hostname=host)
     else:
-        pool = urllib3.HTTPConnectionPool(address, port, timeout=limits, retries=False)
+        pool = wire.Pool(address, port, timeout=limits, retries=False)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        response = pool.urlopen(
-            "GET",
-            path,
-            headers={"Host": parts.netloc, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-            redirect=False,
-            preload_content=False,
-            retries=False,
-        )
-        with response:
-            return _stream(response, to, max_bytes=max_bytes, deadline=deadline)
-    except urllib3.exceptions.HTTPError as error:
-        raise FetchFailed(f"The transfer failed: {type(error).__name__}.") from error
-    finally:
-        pool.close()
+    named = parts.netloc if parts.netloc.isascii() else f"{host}:{port}"
+    with wire.exchange(timeout_s) as exchange:
+        try:
+            response = pool.urlopen(
+                "GET",
+                path,
+                headers={"Host": named, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+                redirect=False,
+                preload_content=False,
+                retries=False,
+            )
+            with response:
+                fetched = _stream(response, to, max_bytes=max_bytes)
+        except urllib3.exceptions.HTTPError as error:
+            raise FetchFailed(f"The transfer failed: {type(error).__name__}.") from error
+        finally:
+            pool.close()
+        if exchange.is_over:  # what was cut off can look like an end
+            raise FetchFailed("The transfer took too long.")
+        return fetched
 
 
-def _stream(response: urllib3.BaseHTTPResponse, to: IO[bytes], *, max_bytes: int, deadline: float) -> Fetched:
+def _stream(response: urllib3.BaseHTTPResponse, to: IO[bytes], *, max_bytes: int) -> Fetched:
     if 300 <= response.status < 400:
         raise FetchRefused("The URL redirects; give the final address.")
     if response.status >= 500 or response.status == 429:
@@ -264,8 +264,6 @@ def _stream(response: urllib3.BaseHTTPResponse, to: IO[bytes], *, max_bytes: int
         total += len(chunk)
         if total > max_bytes:
             raise FetchTooLarge(f"The file is larger than {max_bytes} bytes.")
-        if time.monotonic() > deadline:
-            raise FetchFailed("The transfer took too long.")
         digest.update(chunk)
         to.write(chunk)
     if declared.isdigit() and total != int(declared):

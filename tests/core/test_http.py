@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from core import http
+from core import http, wire
 
 
 @contextmanager
@@ -63,6 +66,9 @@ def free_port() -> int:
         "https://[::ffff:127.0.0.1]/a.png",
         "https://[::ffff:7f00:1]/a.png",
         "https://[64:ff9b::7f00:1]/a.png",
+        "https://[64:ff9b:1::7f00:1]/a.png",
+        "https://[::7f00:1]/a.png",
+        "https://[fec0::1]/a.png",
         "https://169.254.169.254/latest/meta-data",
         "https://10.0.0.1/a.png",
         "https://192.168.1.1/a.png",
@@ -101,6 +107,10 @@ def test_fetch_streams_from_the_trusted_origin() -> None:
     assert to.getvalue() == b"x" * 300_000
 
 
+def test_a_name_in_another_script_is_asked_for_as_the_network_spells_it() -> None:
+    assert http.origin("https://Bücher.example/a.png") == ("https", "xn--bcher-kva.example", 443)
+
+
 def test_fetch_trusts_the_exact_origin_only() -> None:
     with server(reply("200 OK", b"x")) as origin, pytest.raises(http.FetchRefused):
         http.fetch(f"{origin}/a", io.BytesIO(), max_bytes=10, trusted_origin="http://127.0.0.1:1")
@@ -126,18 +136,68 @@ def test_fetch_says_whether_another_try_can_help(
         http.fetch(f"{origin}/a", io.BytesIO(), max_bytes=1000, timeout_s=5, trusted_origin=origin)
 
 
-def test_fetch_gives_up_on_a_slow_drip() -> None:
+@contextmanager
+def dripping(before: bytes, drop: bytes) -> Iterator[str]:
+    """A server that says `before` and then `drop` twenty times a second for four seconds."""
     stop = threading.Event()
 
     def drip(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        while not stop.wait(0.05):
-            connection.sendall(b"x")
+        connection.sendall(before)
+        for _ in range(80):
+            if stop.wait(0.05):
+                return
+            connection.sendall(drop)
 
     with server(drip) as origin:
+        try:
+            yield origin
+        finally:
+            stop.set()
+
+
+DRIPS = [
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"x", id="body"),
+    pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b"x", id="body-without-length"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x", id="head"),
+    pytest.param(b"HTTP/1.1 ", b"2", id="status"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", id="chunks"),
+]
+
+
+@pytest.mark.parametrize(("before", "drop"), DRIPS)
+def test_fetch_gives_up_on_a_slow_drip(before: bytes, drop: bytes) -> None:
+    with dripping(before, drop) as origin:
+        began = time.monotonic()
         with pytest.raises(http.FetchFailed):
             http.fetch(f"{origin}/a", io.BytesIO(), max_bytes=1000, timeout_s=0.5, trusted_origin=origin)
-        stop.set()
+
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(("before", "drop"), DRIPS)
+def test_call_gives_up_on_a_slow_drip(before: bytes, drop: bytes) -> None:
+    with dripping(before, drop) as origin:
+        began = time.monotonic()
+        with pytest.raises(http.NoAnswer):
+            http.call("POST", f"{origin}/v1/x", json={}, timeout_s=0.5)
+
+    assert time.monotonic() - began < 2
+
+
+def test_calls_and_fetches_leave_no_line_open() -> None:
+    def go(origin: str) -> None:
+        http.call("GET", f"{origin}/v1/x")
+        http.call("POST", f"{origin}/v1/x", json={})
+        http.fetch(f"{origin}/a", io.BytesIO(), max_bytes=1000, trusted_origin=origin)
+
+    with server(reply("200 OK", b"x")) as origin:
+        go(origin)
+        before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        for _ in range(20):
+            go(origin)
+        after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+    assert after <= before + 3
 
 
 def test_call_answers_with_status_headers_and_json() -> None:
@@ -171,6 +231,38 @@ def test_call_that_hangs_is_unknown() -> None:
         with pytest.raises(http.NoAnswer):
             http.call("POST", f"{origin}/v1/x", json={}, timeout_s=0.3)
         stop.set()
+
+
+def test_call_whose_encryption_breaks_after_it_was_sent_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object) -> None:
+        raise ssl.SSLError("decryption failed or bad record mac")
+
+    monkeypatch.setattr(wire._Watched, "getresponse", broken)
+
+    with server(reply("200 OK")) as origin, pytest.raises(http.NoAnswer):
+        http.call("POST", f"{origin}/v1/x", json={})
+
+
+def test_call_to_a_server_without_encryption_is_surely_not_sent() -> None:
+    with server(lambda c: c.sendall(b"HTTP/1.1 400 Bad\r\n\r\n")) as origin, pytest.raises(http.NotSent):
+        http.call("POST", origin.replace("http:", "https:") + "/v1/x", json={}, timeout_s=3)
+
+
+def test_a_kept_connection_is_bounded_too() -> None:
+    answers = iter([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", b"HTTP/1.1 200 OK\r\nX: "])
+
+    def answer(connection: socket.socket) -> None:
+        for said in answers:
+            connection.sendall(said)
+            connection.recv(65536)
+
+    with server(answer) as origin:
+        assert http.call("GET", f"{origin}/v1/x").body == b"x"
+        began = time.monotonic()
+        with pytest.raises(http.NoAnswer):
+            http.call("GET", f"{origin}/v1/x", timeout_s=0.5)
+
+    assert time.monotonic() - began < 2
 
 
 def test_call_follows_no_redirect() -> None:
