@@ -1,0 +1,105 @@
+"""The pages people see, in a real browser: the mail's link, the gateway's checkout, the API's documentation, the console."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from accounts.models import User
+from tests import books
+from tests.scenarios.client import PASSWORD, Customer, portrait
+from tests.scenarios.conftest import stack  # noqa: F401  the same running product
+from tests.scenarios.stack import Stack, until
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium here: `make browser` installs it"),
+]
+
+
+@pytest.fixture
+def boss(stack: Stack) -> Iterator[User]:  # noqa: F811
+    """A superuser, made before a browser's event loop keeps Django's ORM out; the books are checked after it."""
+    yield User.objects.create_superuser("boss@example.com", PASSWORD)
+    books.check()
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A fresh browser's page; an error on the page's console fails the test."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM))
+        opened = browser.new_page()
+        errors: list[str] = []
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        yield opened
+        browser.close()
+        assert errors == []
+
+
+def test_a_person_verifies_pays_and_staff_see_it(stack: Stack, boss: User, page: Page) -> None:  # noqa: F811
+    alice = Customer(stack, "alice@example.com")
+    alice.ok("POST", "auth/register", json={"email": alice.email, "password": PASSWORD})
+    mail = until(lambda: alice.mails("confirm"), "the verification mail")[0]
+    link = re.search(r"http://\S+/verify-email/\S+", mail["text"])
+    assert link
+
+    page.goto(link[0])
+    page.get_by_role("button").click()
+    expect(page.get_by_text(re.compile("confirmed|verified", re.I)).first).to_be_visible()
+
+    alice.token = alice.ok("POST", "auth/login", json={"email": alice.email, "password": PASSWORD})["access"]
+    assert alice.balance()["available"] == 5
+    payment = alice.ok(
+        "POST",
+        "payments",
+        key="hosted",
+        json={
+            "item": "package:BASIC",
+            "gateway": "razorpay",
+            "flow": "hosted",
+            "return_url": "http://localhost:5173/paid",
+        },
+    )
+    page.route("http://localhost:5173/**", lambda route: route.fulfill(body="back in the shop"))
+    page.goto(payment["checkout_url"])
+    page.get_by_role("button", name=re.compile("^pay", re.I)).first.click()
+    expect(page.get_by_text("back in the shop")).to_be_visible()
+    assert f"payment={payment['id']}" in page.url
+    assert alice.settled(payment["id"])["status"] == "succeeded"
+    job = alice.ended(alice.headshot(alice.upload(portrait()))["id"])
+    assert job["status"] == "succeeded"
+
+    page.goto(f"{stack.url}/admin/")
+    page.locator("[name=username]").fill(boss.email)
+    page.locator("[name=password]").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(re.compile("site administration|dashboard|welcome", re.I)).first).to_be_visible()
+    for place, shown in (
+        ("billing/payment", "succeeded"),
+        ("billing/ledgerentry", "49,900|49900|100"),
+        ("generation/generation", "succeeded"),
+        ("audit/auditlog", "generation.succeeded"),
+        ("notifications/mail", "welcome"),
+        ("inbox/delivery", "payment.captured"),
+    ):
+        page.goto(f"{stack.url}/admin/{place}/")
+        expect(page.locator("#result_list, table").get_by_text(re.compile(shown, re.I)).first).to_be_visible()
+
+
+def test_the_documentation_is_served_by_us_and_lists_every_area(stack: Stack, page: Page) -> None:  # noqa: F811
+    elsewhere: list[str] = []
+    page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith(stack.url) else None)
+
+    page.goto(f"{stack.url}/api")
+
+    expect(page.get_by_text("/api/v1/headshots").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("/api/v1/payments/{id}/verify").first).to_be_visible()
+    page.goto(f"{stack.url}/redoc")
+    expect(page.get_by_role("heading", name="Order a headshot")).to_be_visible(timeout=30_000)
+    assert [url for url in elsewhere if not url.startswith(("data:", "blob:"))] == []
