@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from billing import reconcile, refunds
+from billing import books, ledger, reconcile, refunds
 from core import jobs
 
 
@@ -17,3 +17,13 @@ def walk_gateways() -> None:
 @jobs.task("billing.send_refunds", queue="providers")
 def send_refunds() -> None:
     refunds.send_due()
+
+
+@jobs.task("billing.expire_credits")
+def expire_credits() -> None:
+    ledger.expire_all()
+
+
+@jobs.task("billing.check_books", queue="bulk")
+def check_books() -> None:
+    books.check_due()

@@ -6,5 +6,6 @@ Higher apps add theirs by settings.BOOK_CHECKS, dotted paths of functions that r
 from __future__ import annotations
 
 from billing.books.checks import Check, Finding, Report, all_checks, run
+from billing.books.watch import check_due
 
-__all__ = ["Check", "Finding", "Report", "all_checks", "run"]
+__all__ = ["Check", "Finding", "Report", "all_checks", "check_due", "run"]

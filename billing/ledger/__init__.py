@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from billing.ledger.balances import Balance, balance
 from billing.ledger.corrections import Adjusted, adjust, transfer
-from billing.ledger.expiry import end_lots, expire, expire_next
+from billing.ledger.expiry import end_lots, expire, expire_all, expire_next
 from billing.ledger.funding import Granted, Posted, grant, open_wallets, record_money
 from billing.ledger.recovery import ClawedBack, Frozen, claw_back, freeze, thaw, waive
 from billing.ledger.spending import Captured, Extended, Held, Released, capture, extend, hold, release
@@ -30,6 +30,7 @@ __all__ = [
     "claw_back",
     "end_lots",
     "expire",
+    "expire_all",
     "expire_next",
     "extend",
     "freeze",

@@ -118,3 +118,14 @@ def expire_next(*, after: uuid.UUID | None = None) -> Wallet | None:
         wallet = Wallet.objects.get(pk=row[0])
         expire_due(wallet)
         return wallet
+
+
+def expire_all(*, at_most: int = 10_000) -> int:
+    """Expire wallet after wallet until none is due; how many were looked at is returned.
+
+    Idempotent: by state.
+    """
+    seen, last = 0, None
+    while seen < at_most and (wallet := expire_next(after=last)) is not None:
+        seen, last = seen + 1, wallet.pk
+    return seen

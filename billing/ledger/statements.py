@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.db.models import F, Min, Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from accounts.models import User
 from billing.ledger.balances import balance
@@ -41,11 +41,10 @@ def explain(viewer: User) -> dict[str, Any]:
     lots = live.annotate(is_paid=~Q(category=CreditLot.Category.PROMO)).order_by(
         F("expires_at").asc(nulls_last=True), "is_paid", "pk"
     )
-    next_expiry = None
-    soonest = live.filter(remaining__gt=F("frozen")).aggregate(at=Min("expires_at"))["at"]
-    if soonest is not None:
-        ending = live.filter(expires_at=soonest).aggregate(amount=Sum(F("remaining") - F("frozen")))
-        next_expiry = {"at": soonest, "amount": ending["amount"]}
+    ending = (
+        live.filter(expires_at__isnull=False, remaining__gt=F("frozen")).values("expires_at").order_by("expires_at")
+    )
+    soonest = ending.annotate(amount=Sum(F("remaining") - F("frozen"))).first()
     debts = Debt.objects.filter(user=viewer, remaining__gt=0)
     found = {
         "balance": now.balance,
@@ -53,7 +52,7 @@ def explain(viewer: User) -> dict[str, Any]:
         "frozen": now.frozen,
         "available": now.available,
         "debt": now.debt,
-        "next_expiry": next_expiry,
+        "next_expiry": soonest and {"at": soonest["expires_at"], "amount": soonest["amount"]},
         "lots": list(lots[:LISTED]),
         "holds": list(Hold.objects.filter(mine, state=Hold.State.OPEN).order_by("pk")[:LISTED]),
         "freezes": list(Freeze.objects.filter(mine, state=Freeze.State.OPEN, amount__gt=0).order_by("pk")[:LISTED]),
