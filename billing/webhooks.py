@@ -65,4 +65,4 @@ def _named(event: dict[str, Any], entity: str, field: str) -> str:
     found: Any = event
     for name in ("payload", entity, "entity", field):
         found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else ""
+    return found if isinstance(found, str) and found.isprintable() else ""

@@ -6,8 +6,10 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_wsgi_application()
+django_application = get_wsgi_application()
 
-from core.checks import refuse_unsafe_boot  # noqa: E402  settings and apps are ready only now
+from core.bodies import Measured  # noqa: E402  settings and apps are ready only now
+from core.checks import refuse_unsafe_boot  # noqa: E402
 
+application = Measured(django_application)
 refuse_unsafe_boot()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 from core.errors import Detail, Invalid, detail
@@ -12,6 +13,7 @@ from generation import providers
 from generation.errors import OperationUnavailable
 from generation.models import Kind, Operation
 
+_MAX_NAMED = 20  # of a thousand unknown parameters nobody reads more
 TERMS = (
     "code",
     "kind",
@@ -69,8 +71,7 @@ def check_params(operation: Operation, params: Mapping[str, Any]) -> None:
     """
     problems = [
         detail("unknown_parameter", f"{operation.code} has no parameter {name!r}.", name)
-        for name in params
-        if name not in operation.limits
+        for name in islice((name for name in params if name not in operation.limits), _MAX_NAMED)
     ]
     for name, limit in operation.limits.items():
         if name not in params:

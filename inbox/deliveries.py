@@ -97,7 +97,8 @@ def _parse(body: bytes) -> dict[str, Any] | None:
 
 
 def _event_type(event: dict[str, Any]) -> str:
-    return str(event.get("event") or event.get("type") or event.get("eventType") or "")[:80]
+    given = str(event.get("event") or event.get("type") or event.get("eventType") or "")[:80]
+    return "".join(c for c in given if c.isprintable())  # PostgreSQL takes no NUL, staff no escape codes
 
 
 def _store(

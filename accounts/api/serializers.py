@@ -60,7 +60,7 @@ class ProfileSerializer(Serializer):
     )
     first_name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
     last_name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
-    bio = TextField(max_length=1000, required=False, allow_blank=True)
+    bio = TextField(max_length=1000, required=False, allow_blank=True, has_lines=True)
     locale = serializers.RegexField(
         r"\A([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3})?\Z",
         required=False,

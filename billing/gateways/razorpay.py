@@ -8,12 +8,12 @@ Source: Razorpay's API reference. Our own HTTP and not the vendor's SDK: the SDK
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
+import orjson
 from django.conf import settings
 
 from billing.gateways.base import (
@@ -207,7 +207,7 @@ def verify_webhook(headers: Mapping[str, str], body: bytes, *, now: int) -> Verd
     if not hmac.compare_digest(_hmac(settings.RAZORPAY_WEBHOOK_SECRET, body), given.encode()):
         return Verdict.INVALID
     try:
-        at = json.loads(body)["created_at"]
+        at = orjson.loads(body)["created_at"]
     except (ValueError, TypeError, KeyError):
         return Verdict.VALID
     is_old = isinstance(at, int) and now - at > WEBHOOK_AGE_S
@@ -251,7 +251,7 @@ def _call(
         raise Misconfigured(what)
     if answer.status == 429:
         wait = answer.headers.get("retry-after", "")
-        raise Unreachable(what, retry_after=int(wait) if wait.isdigit() else None)
+        raise Unreachable(what, retry_after=min(int(wait), 3600) if wait.isdecimal() and len(wait) < 9 else None)
     try:
         body = answer.json()
     except ValueError as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
@@ -62,6 +62,12 @@ def as_error(error: Exception) -> errors.Error | None:
             return errors.MalformedBody(str(error.detail))
         case RequestDataTooBig():
             return errors.TooLarge()
+        case TooManyFieldsSent():
+            return errors.Invalid("The request has too many fields.")
+        case DisallowedHost():
+            return errors.Invalid("The Host header is none of this installation's.")
+        case SuspiciousOperation():
+            return errors.Invalid()
     if is_lock_timeout(error):
         return errors.Conflict(retry_after=1)
     return None
@@ -70,11 +76,19 @@ def as_error(error: Exception) -> errors.Error | None:
 def handle(error: Exception, info: dict[str, Any]) -> Response | None:
     """DRF's exception handler. None lets Django's handler500 answer, after the stack is logged."""
     known = as_error(error)
+    if isinstance(error, drf.UnsupportedMediaType):
+        known = errors.UnsupportedMediaType(_wanted(info.get("view")))
     if known is None:
         log.error("unhandled", exc_info=error)
         request = info.get("request")
         known = errors.Internal(charged="none" if request is not None and request.method == "GET" else "unknown")
     return Response(envelope(known), status=known.status, headers=headers(known))
+
+
+def _wanted(view: Any) -> str | None:
+    """What the view takes, as a sentence; None for the usual one."""
+    taken = [parser.media_type for parser in view.get_parsers()] if view is not None else []
+    return f"Send the body as {' or '.join(taken)}." if taken else None
 
 
 def _flatten(found: Any, field: str = "") -> list[errors.Detail]:
@@ -122,7 +136,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400: a host or a body that Django refuses before any view."""
     if request.path.startswith("/api/"):
-        return respond(errors.TooLarge() if isinstance(exception, RequestDataTooBig) else errors.Invalid())
+        return respond(as_error(exception) or errors.Invalid())
     from django.views.defaults import bad_request as page
 
     return page(request, exception)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django_filters.rest_framework import DjangoFilterBackend
+from django_filters import fields
+from django_filters.rest_framework import DjangoFilterBackend, IsoDateTimeFilter
 
+from core.api.serializers import MAX_NAMED
 from core.errors import Invalid, detail
 
 if TYPE_CHECKING:
@@ -14,11 +18,26 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 
+class _MomentField(fields.IsoDateTimeField):
+    def to_python(self, value: Any) -> datetime | None:
+        moment: datetime | None = super().to_python(value)
+        try:
+            return moment.astimezone(UTC) if moment else None
+        except OverflowError as error:  # the first and last day that Python knows, in another zone
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from error
+
+
+class MomentFilter(IsoDateTimeFilter):
+    """A time in ISO 8601 that really exists in UTC, in which the database is asked."""
+
+    field_class = _MomentField
+
+
 class StrictFilterBackend(DjangoFilterBackend):
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         filterset_class = self.get_filterset_class(view, queryset)
         known = {"page", "limit", "format"} | set(filterset_class.base_filters if filterset_class else ())
-        unknown = sorted(set(request.query_params) - known)
+        unknown = sorted(set(request.query_params) - known)[:MAX_NAMED]
         if unknown:
             raise Invalid(
                 details=[detail("unknown_parameter", f"There is no parameter {name!r}.", name) for name in unknown]

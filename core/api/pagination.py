@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db.models import QuerySet
 from rest_framework.pagination import PageNumberPagination
+from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from core.errors import Invalid, NotFound, detail
 
@@ -46,3 +48,18 @@ class Pages(PageNumberPagination):
             return super().paginate_queryset(queryset, request, view)
         except PastTheEnd as error:
             raise NotFound("There is no such page.") from error
+
+    def get_next_link(self) -> str | None:
+        return self._link(self.page.next_page_number()) if self.page is not None and self.page.has_next() else None
+
+    def get_previous_link(self) -> str | None:
+        return (
+            self._link(self.page.previous_page_number()) if self.page is not None and self.page.has_previous() else None
+        )
+
+    def _link(self, number: int) -> str:
+        """Another page of this list, under our own address: the Host header is the caller's to write."""
+        url = f"{settings.PUBLIC_URL}{self.request.get_full_path()}"  # type: ignore[union-attr]
+        if number == 1:
+            return remove_query_param(url, self.page_query_param)
+        return replace_query_param(url, self.page_query_param, number)

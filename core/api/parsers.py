@@ -1,4 +1,4 @@
-"""JSON bodies: strict, bounded, no NaN, no duplicate meaning."""
+"""JSON bodies: strict, bounded in size and depth, no NaN."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
 from core.errors import TooLarge
+
+# Far beyond any body of ours, far below where walking or writing a value runs out of stack.
+MAX_DEPTH = 32
 
 
 class JSONParser(BaseParser):
@@ -27,6 +30,24 @@ class JSONParser(BaseParser):
         if len(body) > limit:
             raise TooLarge(f"The body is larger than {limit} bytes.")
         try:
-            return orjson.loads(body) if body.strip() else {}
+            found = orjson.loads(body) if body.strip() else {}
         except orjson.JSONDecodeError as error:
             raise ParseError(f"The body is not valid JSON: {error}") from error
+        if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_deeper(found, MAX_DEPTH):
+            raise ParseError(f"The body is nested more than {MAX_DEPTH} levels deep.")
+        return found
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists are nested more levels deep; level by level, without recursion."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not layer:
+            return False
+    return True

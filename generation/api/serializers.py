@@ -35,7 +35,7 @@ class ConsentField(serializers.BooleanField):
 class PhotoUploadSerializer(Serializer):
     file = serializers.FileField(help_text="JPEG, PNG, GIF or WebP, at most 50 MB; of an animation the first frame.")
     title = TextField(required=False, allow_blank=True, max_length=120)
-    description = TextField(required=False, allow_blank=True, max_length=1000)
+    description = TextField(required=False, allow_blank=True, max_length=1000, has_lines=True)
 
 
 class HeadshotSerializer(Serializer):
@@ -43,7 +43,7 @@ class HeadshotSerializer(Serializer):
     image_url = TextField(required=False, max_length=2000, help_text="Instead of `photo`: a public https:// address.")
     consent = ConsentField(required=False, default=False, help_text="The person pictured agrees; must be true.")
     name = TextField(required=False, allow_blank=True, help_text="Your own name for it.")
-    style_prompt = TextField(required=False, allow_blank=True, help_text="Absent: a professional look.")
+    style_prompt = TextField(required=False, allow_blank=True, has_lines=True, help_text="Absent: a professional look.")
     operation = TextField(required=False, max_length=40, help_text="An operation's code; absent: the default.")
     quote = TextField(required=False, max_length=1000, help_text="From generations/quote: the price cannot rise.")
 

@@ -125,10 +125,11 @@ class MagicHour:
         family, _, verb = kind.partition(".")
         if family not in ("image", "video", "audio") or verb not in ("started", "completed", "errored"):
             return None
-        if not isinstance(payload.get("id"), str):
+        named = payload.get("id")
+        if not isinstance(named, str) or not named.isprintable():
             return None
         tokens = _TOKEN.findall(str(payload.get("name") or ""))
-        return Callback(payload["id"], tokens[-1] if tokens else None)
+        return Callback(named, tokens[-1] if tokens else None)
 
     def classify_error(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> ProviderError:
         """400 and 422 are about the order; 401, 402 and 403 about our account; 429 and 5xx pass."""
@@ -200,7 +201,7 @@ def _cost(said: Mapping[str, Any]) -> Decimal | None:
 
 
 def _seconds(value: str | None) -> float | None:
-    return float(value) if value and value.isdigit() else None
+    return min(float(value), 3600) if value and value.isdecimal() else None
 
 
 def _failure(error: Any) -> Rejected:

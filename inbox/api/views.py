@@ -32,7 +32,7 @@ class WebhookView(APIView):
     )
     def post(self, request: Request, provider: str) -> Response:
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if not length.isdigit() or int(length) > MAX_BYTES:
+        if not length.isdecimal() or int(length) > MAX_BYTES:
             raise TooLarge(f"A webhook has at most {MAX_BYTES} bytes.")
         body = request._request.read(MAX_BYTES + 1)
         if len(body) > MAX_BYTES:
