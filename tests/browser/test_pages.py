@@ -1,4 +1,4 @@
-"""The pages people see, in a real browser: the mail's link, the gateway's checkout, the API's documentation, the console."""
+"""The pages people see, in a real browser: the mailed link, the checkout, the documentation, the console."""
 
 from __future__ import annotations
 
