@@ -107,6 +107,12 @@ def abandon(claim: Claim) -> None:
     IdempotencyKey.objects.filter(pk=claim.id, status=None).update(locked_until=None)
 
 
+def is_known(*, user_id: uuid.UUID, method: str, route: str, key: str) -> bool:
+    """Whether the key was used before and what it began, or answered, is kept."""
+    rows = IdempotencyKey.objects.filter(user_id=user_id, method=method, route=route, key=key)
+    return rows.filter(Q(status__isnull=False) | Q(subject_id__isnull=False)).exists()
+
+
 def purge() -> int:
     """Drop keys older than a day. Returns how many."""
     return IdempotencyKey.objects.filter(created_at__lt=Now() - KEEP).delete()[0]

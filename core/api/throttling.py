@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from rest_framework.throttling import BaseThrottle
 
-from core import context, ratelimit
+from core import context, idempotency, ratelimit
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -23,6 +23,8 @@ class Throttle(BaseThrottle):
         scopes = getattr(view, "throttle_scopes", [])
         if isinstance(scopes, dict):
             scopes = scopes.get(getattr(view, "action", ""), [])
+        if scopes and _is_repetition(request):
+            scopes = []  # asking again with the same key is the same act, and was counted
         tightest: ratelimit.Usage | None = None
         for scope in ("general", *scopes):
             found = ratelimit.check(request._request, scope, _value(request, settings.RATE_LIMITS[scope][2]))
@@ -30,6 +32,14 @@ class Throttle(BaseThrottle):
                 tightest = found
         request._request.rate_limit = tightest  # type: ignore[attr-defined]  # told by core.middleware
         return True
+
+
+def _is_repetition(request: Request) -> bool:
+    """Whether the request's Idempotency-Key has already begun something that stays."""
+    key = request.headers.get("Idempotency-Key", "")
+    return bool(key and request.user.is_authenticated) and idempotency.is_known(
+        user_id=request.user.pk, method=request.method or "", route=request.path, key=key
+    )
 
 
 def _value(request: Request, by: str) -> str:

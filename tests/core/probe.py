@@ -50,6 +50,7 @@ class Things(ViewSet):
 
     authentication_classes = [HeaderAuthentication]
     queryset = AuditLog.objects.order_by("id")
+    throttle_scopes = {"create": ["purchases"], "resumable": ["purchases"]}
     serializer_class = ThingOutput
     permission_classes = [IsSignedIn]
 

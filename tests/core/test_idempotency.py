@@ -154,3 +154,12 @@ def test_keys_are_forgotten_after_a_day(alice: str) -> None:
     IdempotencyKey.objects.update(created_at=Now() - timedelta(hours=25))
 
     assert purge() == 1
+
+
+def test_repetitions_are_not_counted_against_the_limit(alice: str, settings: Any) -> None:
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"purchases": (2, 3600, "user")}
+
+    assert [post(alice, "k", {"name": "a"}).status_code for _ in range(5)] == [202] * 5
+    assert post(alice, "r", {"name": "crash"}, path="resumable").status_code == 502
+    assert post(alice, "r", {"name": "crash"}, path="resumable", **{"X-Second": "1"}).status_code == 201
+    assert post(alice, "another", {"name": "a"}).status_code == 429
