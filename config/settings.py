@@ -175,6 +175,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_DB_REUSE_MAX = 100_000  # else Celery opens a new database connection for every task
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "config.celery:Scheduler"
 # Each queue is woken this often even if every message is lost. The work decides by its own due times.
 WAKE_EVERY_S: dict[str, float] = {
     "inbox.handle": 30,
@@ -188,6 +189,8 @@ WAKE_EVERY_S: dict[str, float] = {
     "billing.poll_payments": 5,
     "billing.send_refunds": 15,
     "billing.walk_gateways": 300,
+    "billing.expire_credits": 60,
+    "billing.check_books": 300,
 }
 WAKE_EVERY_S |= {name: float(s) for name, s in (p.split("=") for p in env.list("WAKE_EVERY_S", default=[]))}
 
@@ -213,6 +216,7 @@ METRICS_SOURCES = [
     "inbox.metrics.families",
     "notifications.metrics.families",
     "billing.metrics.families",
+    "billing.books.metrics.families",
     "generation.metrics.families",
 ]
 HEALTH_SOURCES: list[str] = []

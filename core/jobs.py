@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -11,13 +12,17 @@ from celery import current_app, shared_task
 from celery.exceptions import NotRegistered
 from django.db import connection, transaction
 
-from core import context
+from core import context, redis
 from core.ids import new_id
 
 log = structlog.get_logger("jobs")
 
 # Task name → queue; Celery asks `route`.
 _queue_of: dict[str, str] = {}
+
+# How long a message that nobody starts keeps others of its name back, by Redis' own clock. Messages have no expiry:
+# that would compare the sender's clock with the worker's, and a worker a minute ahead would drop every one of them.
+AWAITED_S = 10
 
 QUEUES = ("default", "providers", "providers_sync", "bulk", "mail", "webhooks")
 
@@ -34,6 +39,9 @@ def task(name: str, *, queue: str = "default") -> Callable[[Callable[[], None]],
         @functools.wraps(function)
         def run() -> None:
             with context.use(source="SYSTEM", request_id=f"{name}:{new_id().hex[-12:]}", actor_id=None, ip=None):
+                # Before the first query: what is committed from now on needs a message of its own.
+                with suppress(redis.Error):
+                    redis.client().delete(_awaited(name))
                 try:
                     function()
                 except Exception:
@@ -66,11 +74,19 @@ def wake(name: str) -> None:
 
 
 def publish(name: str) -> bool:
-    """Send the message now. Returns whether the broker took it; never raises."""
+    """Send the message now, unless one of that name waits to be started. Returns whether one waits; never raises."""
     try:
-        current_app.tasks[name].apply_async(retry=False, expires=60, ignore_result=True)
+        if not redis.client().set(_awaited(name), "1", nx=True, ex=AWAITED_S):
+            return True
+        current_app.tasks[name].apply_async(retry=False, ignore_result=True)
     except Exception as error:
         # Whatever kombu or redis raise: the committed request must not answer 500 because the broker is away.
         log.warning("wake_lost", task=name, error=type(error).__name__)
+        with suppress(redis.Error):
+            redis.client().delete(_awaited(name))
         return False
     return True
+
+
+def _awaited(name: str) -> str:
+    return f"atelier:awaited:{name}"
