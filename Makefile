@@ -91,7 +91,8 @@ coverage: $(VENV)/.dev ## which lines the tests never reach
 
 .PHONY: bench
 bench: $(VENV)/.dev ## measure against named peers; prints ratios
-	@for bench in bench/[a-z]*.py; do echo "== $$bench"; $(PY) -m "bench.$$(basename "$$bench" .py)" || exit 1; done
+	@for bench in $$(grep -l '__name__ == "__main__"' bench/*.py); do \
+		name=$$(basename "$$bench" .py); echo "== $$name"; $(PY) -m "bench.$$name" || exit 1; done
 
 .PHONY: browser
 browser: ## what browser tests need from Debian, installed by root, else named
