@@ -384,7 +384,7 @@ def verify(payment: Payment, claim: Mapping[str, str] | None = None) -> Payment:
                 metadata={"order": str(claim.get("razorpay_order_id", ""))[:64]},
                 user=payment.user_id,
             )
-            raise SignatureInvalid
+            raise SignatureInvalid(charged="settled" if payment.is_paid else "none")
     if payment.is_paid:
         return payment
     try:

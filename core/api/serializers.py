@@ -71,6 +71,14 @@ class Serializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+def refuse_fields(data: Any) -> None:
+    """For an address that takes no body: whoever sends fields expects them to do something.
+
+    Raises: rest_framework.exceptions.ValidationError, naming them.
+    """
+    Serializer(data=data).is_valid(raise_exception=True)
+
+
 class ErrorDetailSerializer(serializers.Serializer[Any]):
     field = serializers.CharField(required=False)
     code = serializers.CharField()

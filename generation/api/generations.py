@@ -17,6 +17,7 @@ from billing.errors import DebtOutstanding, InsufficientCredits
 from core import storage
 from core.api.idempotency import idempotent
 from core.api.permissions import Public
+from core.api.serializers import refuse_fields
 from core.api.views import ViewSet
 from core.errors import Invalid, NotFound, detail
 from generation import errors, jobs, moderation, operations, queries, quotes
@@ -213,6 +214,7 @@ class GenerationViewSet(_Jobs):
         responses=serializers.JobSerializer,
     )
     def cancel(self, request: Request, pk: UUID) -> Response:
+        refuse_fields(request.data)
         return Response(serializers.JobSerializer(jobs.cancel(user=request.user, job_id=pk)).data)
 
     @extend_schema(
@@ -224,6 +226,7 @@ class GenerationViewSet(_Jobs):
     )
     @idempotent(required=True)
     def retry(self, request: Request, pk: UUID) -> Response:
+        refuse_fields(request.data)
         return _accepted(jobs.retry(user=request.user, job_id=pk))
 
 

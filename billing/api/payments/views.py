@@ -18,6 +18,7 @@ from billing.errors import CurrencyNotSold, GatewayUnavailable, NotForSale, Paym
 from billing.models import Package, Payment
 from core.api.idempotency import idempotent
 from core.api.permissions import IsVerified, Public
+from core.api.serializers import refuse_fields
 from core.api.views import ViewSet
 from core.errors import BadGateway, Unavailable
 
@@ -202,6 +203,7 @@ class PaymentViewSet(ListModelMixin, RetrieveModelMixin, ViewSet):
     )
     def cancel(self, request: Request, pk: str) -> Response:
         payment = self.get_object()
+        refuse_fields(request.data)
         payments.cancel(payment)
         return self._shown(payment)
 
