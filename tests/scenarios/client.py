@@ -51,7 +51,7 @@ class Customer:
 
         heard: list[str] = []
 
-        def once() -> requests.Response | None:
+        def once() -> list[requests.Response] | None:
             self.revived()
             try:
                 response = requests.request(
@@ -70,10 +70,10 @@ class Customer:
             busy = response.status_code in (502, 503) or (
                 response.status_code == 409 and response.json()["error"] in ("idempotency_in_progress", "conflict")
             )
-            return None if busy else response
+            return None if busy else [response]  # a refusal is falsy, and an answer
 
         try:
-            return until(once, f"{method} {path} is answered", within_s=60)
+            return until(once, f"{method} {path} is answered", within_s=60)[0]
         except AssertionError as error:
             raise AssertionError(f"{error}; the last of {len(heard)} tries: {heard[-3:]}") from error
 
