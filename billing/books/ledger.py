@@ -192,16 +192,23 @@ CHECKS = (
     ),
     Check(
         "guards",
-        "The triggers that keep the ledger append-only and its rows undeleted are there and switched on.",
-        # Bits of tgtype: 8 delete, 16 update, 32 truncate.
+        "The triggers that keep the ledger balanced, append-only and undeleted are there and switched on.",
+        # Bits of tgtype: 4 insert, 8 delete, 16 update, 32 truncate.
         """
-        SELECT 'table ' || guarded.name, 'its trigger is missing or switched off'
-        FROM (VALUES ('billing_ledgertransaction', 56), ('billing_ledgerentry', 56), ('billing_wallet', 40),
-                     ('billing_hold', 40), ('billing_creditlot', 40), ('billing_freeze', 40), ('billing_debt', 40)
-        ) AS guarded (name, events)
+        SELECT 'table ' || guarded.name, 'its trigger ' || guarded.function || ' is missing or switched off'
+        FROM (VALUES
+            ('billing_ledgertransaction', 'ledger_refuse_change', 56),
+            ('billing_ledgerentry', 'ledger_refuse_change', 56),
+            ('billing_ledgerentry', 'ledger_refuse_imbalance', 4),
+            ('billing_wallet', 'ledger_refuse_change', 40),
+            ('billing_hold', 'ledger_refuse_change', 40),
+            ('billing_creditlot', 'ledger_refuse_change', 40),
+            ('billing_freeze', 'ledger_refuse_change', 40),
+            ('billing_debt', 'ledger_refuse_change', 40)
+        ) AS guarded (name, function, events)
         WHERE NOT EXISTS (
             SELECT FROM pg_trigger g JOIN pg_proc f ON f.oid = g.tgfoid
-            WHERE g.tgrelid = guarded.name::regclass AND f.proname = 'ledger_refuse_change'
+            WHERE g.tgrelid = guarded.name::regclass AND f.proname = guarded.function
               AND g.tgenabled IN ('O', 'A') AND (g.tgtype & guarded.events) = guarded.events)
         """,
     ),

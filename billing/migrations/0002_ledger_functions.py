@@ -9,6 +9,7 @@ from django.db import migrations
 SQL = Path(__file__).parent / "sql" / "0002_ledger_functions.sql"
 DROP = """
 DROP FUNCTION ledger_refuse_change CASCADE;
+DROP FUNCTION ledger_refuse_imbalance CASCADE;
 DROP FUNCTION ledger_post_house, ledger_grant, ledger_release, ledger_capture, ledger_extend,
     ledger_hold, ledger_burn, ledger_expire_due, ledger_audit, ledger_recall, ledger_write, ledger_house, ledger_new_id;
 ALTER TABLE billing_wallet RESET (fillfactor);

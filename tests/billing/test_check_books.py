@@ -117,6 +117,7 @@ CORRUPTIONS = [
     ("DELETE FROM billing_signupgrant WHERE id = '{grant}'", "sign_up_grants", "sign_up"),
     ("ALTER TABLE billing_ledgerentry DISABLE TRIGGER ledger_append_only", "guards", None),
     ("DROP TRIGGER ledger_append_only ON billing_ledgertransaction", "guards", None),
+    ("ALTER TABLE billing_ledgerentry DISABLE TRIGGER ledger_balanced", "guards", None),
     ("ALTER TABLE billing_wallet ENABLE REPLICA TRIGGER ledger_keep", "guards", None),
 ]
 

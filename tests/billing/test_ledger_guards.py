@@ -147,10 +147,22 @@ def test_an_entry_moves_something() -> None:
 
     refused(
         "INSERT INTO billing_ledgerentry (transaction_id, wallet_id, amount)"
-        " SELECT transaction_id, wallet_id, 0 FROM billing_ledgerentry LIMIT 1",
+        " SELECT transaction_id, wallet_id, 0 FROM billing_ledgerentry",
         IntegrityError,
         "ledger_entry_moves_something",
     )
+
+
+@pytest.mark.parametrize("amounts", [(5,), (5, -4), (-1, -1)])
+def test_an_unbalanced_posting_cannot_be_written(amounts: tuple[int, ...]) -> None:
+    user = given.person()
+    given.bought(user, 10)
+    known, wallet = LedgerTransaction.objects.get(), given.wallet(user)
+
+    with pytest.raises(IntegrityError, match="must sum to zero"), transaction.atomic():
+        LedgerEntry.objects.bulk_create(
+            LedgerEntry(transaction=known, wallet=wallet, amount=amount) for amount in amounts
+        )
 
 
 def test_a_person_with_wallets_is_never_deleted() -> None:

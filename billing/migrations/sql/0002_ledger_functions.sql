@@ -511,6 +511,18 @@ CREATE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON billing
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 CREATE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_ledgerentry
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+-- Both sides of a posting are one statement, so an unbalanced one cannot be written at all.
+CREATE FUNCTION ledger_refuse_imbalance() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM added GROUP BY transaction_id HAVING sum(amount) <> 0) THEN
+        RAISE EXCEPTION 'the entries of a transaction must sum to zero' USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER ledger_balanced AFTER INSERT ON billing_ledgerentry REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_imbalance();
+
 CREATE TRIGGER ledger_keep BEFORE DELETE OR TRUNCATE ON billing_wallet
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 CREATE TRIGGER ledger_keep BEFORE DELETE OR TRUNCATE ON billing_hold
