@@ -140,7 +140,11 @@ DATABASES["default"] |= {
     "CONN_HEALTH_CHECKS": True,
     "DISABLE_SERVER_SIDE_CURSORS": True,  # PgBouncer in transaction mode
 }
-DATABASES["default"].setdefault("OPTIONS", {}).update({"connect_timeout": 5})
+# The ledger prepares its hot statements; Django prepares none. False behind a PgBouncer older than 1.21.
+DATABASE_PREPARE = env.bool("DATABASE_PREPARE", default=True)
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    {"connect_timeout": 5, "prepare_threshold": 5 if DATABASE_PREPARE else None}
+)
 REDIS_URL = env.str("REDIS_URL", default="") or addresses.redis_url(BASE_DIR)
 
 CACHES = {
