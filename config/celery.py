@@ -43,3 +43,11 @@ def refuse(**_: object) -> None:
     from core.checks import refuse_unsafe_boot
 
     refuse_unsafe_boot()
+
+
+@signals.worker_ready.connect
+def make_way(**_: object) -> None:
+    """What an earlier worker died with holds no wake-up back."""
+    from core import jobs
+
+    jobs.forget_awaited()

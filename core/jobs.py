@@ -88,5 +88,11 @@ def publish(name: str) -> bool:
     return True
 
 
+def forget_awaited() -> None:
+    """Let every name be sent again: a worker starts, and what its forerunner had taken and not begun is gone."""
+    with suppress(redis.Error):
+        redis.client().delete(*map(_awaited, _queue_of))
+
+
 def _awaited(name: str) -> str:
     return f"atelier:awaited:{name}"

@@ -10,7 +10,7 @@ import pytest
 from celery import current_app
 from django.conf import settings
 
-from config.celery import Scheduler, app
+from config.celery import Scheduler, app, make_way
 from core import jobs, redis
 
 NAME = "core.purge"
@@ -70,6 +70,16 @@ def test_a_message_that_is_lost_keeps_others_back_for_seconds_only() -> None:
     redis.client().delete("atelier:default")
 
     assert 0 < redis.client().ttl(f"atelier:awaited:{NAME}") <= jobs.AWAITED_S
+
+
+def test_a_worker_that_starts_waits_for_no_message_that_another_died_with() -> None:
+    jobs.publish(NAME)
+    redis.client().delete("atelier:default")
+
+    make_way()
+
+    assert jobs.publish(NAME)
+    assert len(waiting()) == 1
 
 
 def test_the_beat_sends_by_the_same_door() -> None:

@@ -75,6 +75,11 @@ def die_at(stack: Stack, point: str, story: Callable[[], None]) -> None:
     print(f"{point}: {time.monotonic() - began:.1f} s")  # noqa: T201  shown with -s
 
 
+def lost_mails() -> int:
+    """Mails that a worker had in its hands when it was killed: perhaps sent, surely not twice, on record as unknown."""
+    return Mail.objects.filter(state="failed", error_code="outcome_unknown").count()
+
+
 def quiet(stack: Stack) -> None:
     """Wait until nothing is under way any more."""
     clock = Clock(stack)
@@ -106,7 +111,7 @@ def test_payments_survive_a_kill_at_each_point(stack: Stack) -> None:
     assert Counter(grants.annotate(n=Count("id")).values_list("n", flat=True)).keys() <= {1, 2}
     assert Payment.objects.filter(state="succeeded").count() == len(points)
     quiet(stack)
-    assert len(alice.mails("payment")) == len(points)
+    assert len(points) - lost_mails() <= len(alice.mails("payment")) <= len(points)
     books.check()
 
 
@@ -150,7 +155,7 @@ def test_headshots_survive_a_kill_at_each_point(stack: Stack) -> None:
         "debt": 0,
     }
     quiet(stack)
-    assert len(alice.mails("headshot is ready")) == len(jobs)
+    assert len(jobs) - lost_mails() <= len(alice.mails("headshot is ready")) <= len(jobs)
     books.check()
 
 
@@ -171,7 +176,8 @@ def test_a_failing_headshot_survives_a_kill_at_its_end(stack: Stack) -> None:
 
     assert alice.balance() == {"balance": 105, "held": 0, "frozen": 0, "available": 105, "debt": 0}
     quiet(stack)
-    assert len(alice.mails("headshot")) == len(named("generation.finish"))
+    ends = len(named("generation.finish"))
+    assert ends - lost_mails() <= len(alice.mails("headshot")) <= ends
     books.check()
 
 
