@@ -136,9 +136,7 @@ def test_an_event_only_makes_us_look(rich: User, sandbox: RunningSandbox, settin
 def test_a_hung_submission_is_adopted_by_its_callback(rich: User, sandbox: RunningSandbox, settings: Any) -> None:
     settings.MAGIC_HOUR_TIMEOUT_S = 0.5
     settings.MAGIC_HOUR_RESOLVE_S = 300
-    job = order(rich, style_prompt="sandbox:hang", name="Me at_ work")
-    advance()
-    job.refresh_from_db()
+    job = run_until(order(rich, style_prompt="sandbox:hang", name="Me at_ work"), State.SUBMITTING)
     assert (job.state, job.unknown, job.attempt.provider_job_id) == (State.SUBMITTING, True, None)
     assert ledger.balance(rich.pk).held == 50
 
@@ -157,8 +155,7 @@ def test_a_callback_for_an_earlier_start_only_costs_us(rich: User, sandbox: Runn
     sandbox.fault("magic-hour", "hang", path="/v1/ai-headshot-generator", when="after")
     settings.MAGIC_HOUR_TIMEOUT_S = 0.5
     settings.MAGIC_HOUR_RESOLVE_S = 0.1
-    job = order(rich)
-    run_until(job)
+    job = run_until(order(rich))
     assert job.state == State.SUCCEEDED
     first, second = job.attempts.order_by("n")
     assert (first.outcome, first.provider_job_id) == (Outcome.UNKNOWN, None)
