@@ -32,7 +32,7 @@ class HouseKind(models.TextChoices):
 
 class WalletQuerySet(models.QuerySet["Wallet"]):
     def visible_to(self, user: models.Model) -> WalletQuerySet:
-        return self.filter(user=user)
+        return self.filter(user_id=user.pk)
 
     def house(self) -> WalletQuerySet:
         return self.filter(user__isnull=True)
@@ -56,7 +56,7 @@ class Wallet(UUIDModel):
     next_expiry_at = models.DateTimeField(null=True, help_text="Not later than the first lot that ends.")
     updated_at = models.DateTimeField(db_default=Now(), help_text="When an operation last changed it.")
 
-    objects: ClassVar[models.Manager[Wallet]] = WalletQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[Wallet]] = WalletQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -37,8 +37,9 @@ class Throttle(BaseThrottle):
 def _is_repetition(request: Request) -> bool:
     """Whether the request's Idempotency-Key has already begun something that stays."""
     key = request.headers.get("Idempotency-Key", "")
-    return bool(key and request.user.is_authenticated) and idempotency.is_known(
-        user_id=request.user.pk, method=request.method or "", route=request.path, key=key
+    user: Any = request.user
+    return bool(key and user.is_authenticated) and idempotency.is_known(
+        user_id=user.pk, method=request.method or "", route=request.path, key=key
     )
 
 
