@@ -8,8 +8,10 @@ from django.db.models import QuerySet
 
 import audit
 from billing import ledger
+from billing.ledger import expiry
 from billing.models import Debt, Payment, PaymentState
 from billing.models.payments import TRANSITIONS, Counts, Fulfilment
+from core.money import CREDIT
 
 
 def lock(payment_id: uuid.UUID) -> Payment:
@@ -69,11 +71,13 @@ def collect(
 def give_back(payment: Payment, *, key: str, subject: tuple[str, uuid.UUID], reason: str) -> int:
     """Return credits that were taken for money which has come back after all: first off the debt, then as a grant.
 
-    Idempotent: the caller's state, and by key. Locks: the caller holds the payment; the debts, then the wallet.
+    Idempotent: the caller's state, and by key. Locks: the caller holds the payment; the wallet, then the debts.
     """
     surplus = payment.taken - payment.due_credits()
     if surplus <= 0:
         return 0
+    # The wallet before its owner's debts, as everywhere: a grant of another payment holds it and wants those debts.
+    expiry.lock_of(payment.user_id, "credits", CREDIT)
     left = surplus
     owed: QuerySet[Debt] = Debt.objects.filter(
         user_id=payment.user_id, subject_type=subject[0], subject_id=subject[1], remaining__gt=0
