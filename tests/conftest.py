@@ -36,14 +36,12 @@ os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
 os.environ["REDIS_URL"] = embedded.numbered(os.environ["TEST_REDIS_URL"], NUMBER)
 
 import django  # noqa: E402  the environment had to be laid out first
-from celery import current_app  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 django.setup()
-
-# pytest-django has read the settings before this file: those of a worker still name the Redis that all would share.
-settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = os.environ["REDIS_URL"]
-settings.CELERY_BROKER_URL = current_app.conf.broker_url = embedded.addresses.broker_url(os.environ["REDIS_URL"])
+# Workers inherit our environment. With this name in it, pytest-django would read their settings before this file
+# has told them apart: all would share one Redis database.
+del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 def pytest_unconfigure() -> None:
