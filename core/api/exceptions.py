@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import structlog
 from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
@@ -16,6 +18,8 @@ from core.api.renderers import encode
 from core.locks import is_lock_timeout
 
 log = structlog.get_logger("error")
+
+SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def envelope(error: errors.Error) -> dict[str, Any]:
@@ -79,10 +83,19 @@ def handle(error: Exception, info: dict[str, Any]) -> Response | None:
     if isinstance(error, drf.UnsupportedMediaType):
         known = errors.UnsupportedMediaType(_wanted(info.get("view")))
     if known is None:
-        log.error("unhandled", exc_info=error)
-        request = info.get("request")
-        known = errors.Internal(charged="none" if request is not None and request.method == "GET" else "unknown")
+        known = _ours(error, info.get("request"))
     return Response(envelope(known), status=known.status, headers=headers(known))
+
+
+def _ours(error: Exception, request: Any) -> errors.Error:
+    """What is our fault: the database is away, or nobody foresaw it. A commit's own answer may have been lost."""
+    has_begun = request is not None and request.method not in SAFE and hasattr(request, "_user")
+    charged: errors.Charged = "unknown" if has_begun else "none"
+    if isinstance(error, OperationalError | InterfaceError):
+        log.error("database_away", error=str(error).partition("\n")[0])  # no stack: every request meets it
+        return errors.Unavailable(charged=charged, retry_after=5)
+    log.error("unhandled", exc_info=error)
+    return errors.Internal(charged=charged)
 
 
 def _wanted(view: Any) -> str | None:
@@ -124,10 +137,12 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500: the envelope under /api/, Django's page elsewhere."""
+    """handler500: the envelope under /api/, Django's page elsewhere; 503 while the database is away."""
     if request.path.startswith("/api/"):
-        safe = request.method in ("GET", "HEAD", "OPTIONS")
-        return respond(errors.Internal(charged="none" if safe else "unknown"))
+        return respond(errors.Internal(charged="none" if request.method in SAFE else "unknown"))
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        away = errors.Unavailable(retry_after=5)
+        return HttpResponse(away.message, status=away.status, headers=headers(away), content_type="text/plain")
     from django.views.defaults import server_error as page
 
     return page(request)

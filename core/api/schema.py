@@ -53,7 +53,7 @@ class AutoSchema(Base):
         own = getattr(self.view, "errors", [])
         if isinstance(own, dict):
             own = own.get(getattr(self.view, "action", ""), [])
-        found: list[type[errors.Error]] = [errors.RateLimited, errors.Internal, *own]
+        found: list[type[errors.Error]] = [errors.RateLimited, errors.Internal, errors.Unavailable, *own]
         permissions = self.view.get_permissions()
         if any(isinstance(permission, IsSignedIn) for permission in permissions):
             found.append(errors.NotAuthenticated)
