@@ -106,10 +106,12 @@ def _claim(token: uuid.UUID) -> list[Payment]:
                   AND (lease_until IS NULL OR lease_until < statement_timestamp())
                 ORDER BY next_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
             )
+            RETURNING id
             """,
             [token, LEASE.total_seconds(), BATCH],
         )
-    return list(Payment.objects.filter(lease_token=token).order_by("next_at"))
+        ids = [row[0] for row in cursor.fetchall()]
+    return list(Payment.objects.filter(pk__in=ids, lease_token=token).order_by("next_at")) if ids else []
 
 
 def _mine(payment_id: uuid.UUID, token: uuid.UUID) -> QuerySet[Payment]:

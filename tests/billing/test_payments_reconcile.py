@@ -416,3 +416,11 @@ def test_an_adopted_order_is_ours_by_reference_not_by_notes(alice: User, bob: Us
     assert fresh(payment).state == "pending"
     assert order_of(payment) != fake["id"]
     assert Break.objects.get().kind == "unknown_payment"
+
+
+def test_a_pass_with_nothing_due_looks_at_the_due_ones_only(
+    db: None, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    """Not at every payment there ever was: no index leads to a lease."""
+    with django_assert_num_queries(1):
+        assert reconcile.poll() == 0
