@@ -36,7 +36,7 @@ def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
     return to.getvalue()
 
 
-def portrait(seed: int = 1, size: tuple[int, int] = (600, 800)) -> Image.Image:
+def portrait(seed: int = 1, size: tuple[int, int] = (300, 400)) -> Image.Image:
     """A drawn face on a plain ground; its corner is green, so that orientation shows."""
     image = Image.new("RGB", size, (200 - seed % 60, 210, 220))
     draw = ImageDraw.Draw(image)
@@ -47,7 +47,7 @@ def portrait(seed: int = 1, size: tuple[int, int] = (600, 800)) -> Image.Image:
     return image
 
 
-def jpeg(seed: int = 1, size: tuple[int, int] = (600, 800), **options: Any) -> bytes:
+def jpeg(seed: int = 1, size: tuple[int, int] = (300, 400), **options: Any) -> bytes:
     return encoded(portrait(seed, size), "JPEG", quality=95, **options)
 
 
