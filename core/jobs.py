@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from celery import current_app, shared_task
 from celery.exceptions import NotRegistered
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from core import context, redis
 from core.ids import new_id
@@ -44,6 +44,10 @@ def task(name: str, *, queue: str = "default") -> Callable[[Callable[[], None]],
                     redis.client().delete(_awaited(name))
                 try:
                     function()
+                except (OperationalError, InterfaceError) as error:
+                    # The database is away: every wake-up meets it, so one line and no stack.
+                    log.error("task_failed", task=name, error=str(error).partition("\n")[0])
+                    connection.close_if_unusable_or_obsolete()
                 except Exception:
                     # The row stays due and the next wake-up finds it again; a message is never retried.
                     log.exception("task_failed", task=name)
