@@ -313,18 +313,19 @@ def refresh(
                 continue
             _tie(payment.pk, begun.pk, found)
             begun.ref = found.ref
-        looks.append((begun, _look(gateway, payment, begun.ref)))
+        looks.append((begun, _look(gateway, payment, begun, begun.ref)))
     reach("payments.settle.fetched")
     return settle(payment.pk, News(looks, refund_facts, dispute_facts))
 
 
-def _look(gateway: Gateway, payment: Payment, ref: str) -> Snapshot:
-    """What came of a start; what is authorised is captured first, unless the price has been paid already."""
+def _look(gateway: Gateway, payment: Payment, begun: PaymentStart, ref: str) -> Snapshot:
+    """What came of a start; what is authorised on an order as we asked for it is captured first, unless the price has
+    been paid already."""
     open_disputes = payment.disputes.filter(state="open", attempt__start__ref=ref).values_list("ref", flat=True)
     seen = gateway.fetch(ref, dispute_refs=list(open_disputes))
     authorized = [fact for fact in seen.attempts if fact.status is AttemptStatus.AUTHORIZED]
     is_paid = any(fact.status is AttemptStatus.CAPTURED for fact in seen.attempts)
-    if not authorized or is_paid or captures.is_covered_elsewhere(payment):
+    if not authorized or is_paid or not captures.agrees(begun, seen.start) or captures.is_covered_elsewhere(payment):
         return seen
     first = min(authorized, key=lambda fact: (fact.at, fact.ref))
     try:

@@ -12,8 +12,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import User
 from audit.models import AuditLog
-from billing import ledger, payments, reconcile, refunds
+from billing import gateways, ledger, payments, reconcile, refunds
 from billing.errors import PaymentSettled, SignatureInvalid
+from billing.gateways.base import AttemptFact, AttemptStatus, Snapshot, StartFact
 from billing.models import Break, CreditLot, LedgerTransaction, Package, Payment, PaymentAttempt, PaymentStart, Refund
 from core import http
 from core.idempotency import Claim, claim_with_lease
@@ -600,6 +601,25 @@ def test_an_order_that_is_not_ours_moves_nothing(alice: User, sandbox: RunningSa
 
     assert fresh(dear).state == "pending"
     assert available(alice) == 5
+    assert Break.objects.get().kind == "mismatch"
+    books.check()
+
+
+def test_nothing_is_taken_on_an_order_that_is_not_as_we_asked(
+    alice: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = start(alice)
+    gateway = gateways.get("razorpay")
+    order = StartFact(ref=order_of(payment), reference=payment.starts.get().reference, amount=49_800, currency="INR")
+    held = AttemptFact("pay_other", order.ref, AttemptStatus.AUTHORIZED, 49_800, "INR", at=1)
+    monkeypatch.setattr(gateway, "fetch", lambda ref, dispute_refs=(): Snapshot(order, [held]))
+    taken: list[str] = []
+    monkeypatch.setattr(gateway, "capture", lambda ref, **_: taken.append(ref))
+
+    payments.refresh(payment)
+
+    assert taken == []
+    assert fresh(payment).state == "pending"
     assert Break.objects.get().kind == "mismatch"
     books.check()
 
