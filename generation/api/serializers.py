@@ -10,6 +10,7 @@ from rest_framework import serializers
 from core import storage
 from core.api.serializers import Serializer, TextField
 from generation import jobs, operations
+from generation.engine.finish import REASONS
 from generation.models import Generation, Kind, Operation, Photo, State
 
 _STEPS = {
@@ -111,8 +112,8 @@ class OutputSerializer(serializers.Serializer[Any]):
 
 
 class JobErrorSerializer(serializers.Serializer[Any]):
-    code = serializers.CharField()
-    message = serializers.CharField()
+    code = serializers.CharField(help_text=f"Today one of {', '.join(sorted(REASONS))}; more may come.")
+    message = serializers.CharField(help_text="One sentence for the customer.")
 
 
 class JobSerializer(serializers.ModelSerializer[Generation]):

@@ -5,7 +5,9 @@ They spare the provider; no promise rests on them. With Redis away or flushed ev
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 from django.conf import settings
@@ -14,8 +16,14 @@ from core import redis
 
 log = structlog.get_logger("throughput")
 
+T = TypeVar("T")
+
 _FAILURES = 5  # in a row, within a minute
 _OPEN_S = 30
+_DO_WITHOUT_S = 5
+
+# Until when this process does without Redis: one that hangs would else cost a second for each of two hundred jobs.
+_away_until = 0.0
 
 # One key, one atomic step, Redis' own clock: the time at which the bucket would be full again (GCRA).
 _TAKE = """
@@ -30,6 +38,19 @@ return 0
 """
 
 
+def _ask(question: Callable[[], T], otherwise: T) -> T:
+    """Redis' answer, or `otherwise` while it is away."""
+    global _away_until
+    if time.monotonic() < _away_until:
+        return otherwise
+    try:
+        return question()
+    except redis.Error as error:
+        _away_until = time.monotonic() + _DO_WITHOUT_S
+        log.warning("redis_away", error=type(error).__name__)
+        return otherwise
+
+
 def take(provider: str) -> float:
     """Take one call's worth from the provider's bucket. Returns 0, or how long to wait for one.
 
@@ -39,36 +60,33 @@ def take(provider: str) -> float:
     if rate is None:
         return 0
     calls, per_s = rate
-    with suppress(redis.Error):
-        gap_ms = per_s * 1000 / calls
-        waited = redis.client().eval(_TAKE, 1, f"atelier:bucket:{provider}", gap_ms, calls)
-        return float(waited) / 1000
-    return 0
+    key, gap_ms = f"atelier:bucket:{provider}", per_s * 1000 / calls
+    return _ask(lambda: float(redis.client().eval(_TAKE, 1, key, gap_ms, calls)) / 1000, otherwise=0.0)
 
 
 def is_open(provider: str) -> bool:
     """Whether the breaker holds calls back because the provider has just failed many times in a row."""
-    with suppress(redis.Error):
-        return bool(redis.client().exists(f"atelier:breaker:{provider}:open"))
-    return False
+    return _ask(lambda: bool(redis.client().exists(f"atelier:breaker:{provider}:open")), otherwise=False)
 
 
 def report(provider: str, *, answered: bool) -> None:
     """Tell the breaker how a call went. Any answer closes it; five failures in a row open it for 30 s."""
     failures, opened = f"atelier:breaker:{provider}:failures", f"atelier:breaker:{provider}:open"
-    with suppress(redis.Error):
+
+    def tell() -> None:
         client = redis.client()
         if answered:
             client.delete(failures, opened)
             return
-        count = client.incr(failures)
+        count = int(client.incr(failures))
         client.expire(failures, 60)
-        if int(count) >= _FAILURES and client.set(opened, "1", ex=_OPEN_S, nx=True):
-            log.warning("breaker_opened", provider=provider, failures=int(count))
+        if count >= _FAILURES and client.set(opened, "1", ex=_OPEN_S, nx=True):
+            log.warning("breaker_opened", provider=provider, failures=count)
+
+    _ask(tell, otherwise=None)
 
 
 def trip(provider: str, reason: str) -> None:
     """Open the breaker at once: the provider refuses our account, so every call would be wasted."""
     log.error("provider_misconfigured", provider=provider, reason=reason)
-    with suppress(redis.Error):
-        redis.client().set(f"atelier:breaker:{provider}:open", "1", ex=_OPEN_S)
+    _ask(lambda: redis.client().set(f"atelier:breaker:{provider}:open", "1", ex=_OPEN_S), otherwise=None)

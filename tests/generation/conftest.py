@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from accounts.models import User
+from generation.engine import throughput
 from tests.generation.material import fund
 from tests.sandbox.process import RunningSandbox, running_sandbox
 
@@ -40,6 +41,7 @@ def quick(settings: Any, tmp_path: Path) -> Any:
     settings.MAGIC_HOUR_TIMEOUT_S = 5
     settings.MAGIC_HOUR_RESOLVE_S = 0.5
     settings.PROVIDER_RATES = {}
+    throughput._away_until = 0.0
     return settings
 
 

@@ -344,6 +344,7 @@ def test_it_all_works_without_redis(rich: User, sandbox: RunningSandbox, setting
         job = run_until(order(rich))
         assert throughput.take("magic-hour") == 0
         assert not throughput.is_open("magic-hour")
+        assert throughput._away_until > 0
     finally:
         redis.client.cache_clear()
 
