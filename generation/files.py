@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from uuid import UUID
 
+import structlog
 from django.db.models.functions import Now
 
 from core import storage
@@ -12,6 +14,9 @@ from core.killpoints import reach
 from generation.models import StoredObject
 from generation.models.files import KEEP_UNREFERENCED
 
+log = structlog.get_logger("files")
+
+_TRY_AGAIN = timedelta(hours=1)
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif"}
 
 
@@ -47,11 +52,19 @@ def remove_expired(limit: int = 200) -> int:
     Idempotent: two sweepers remove the same thing twice, which is once.
     """
     expired = list(StoredObject.objects.filter(expires_at__lte=Now()).order_by("expires_at")[:limit])
+    removed = 0
     for found in expired:
-        storage.delete(found.key)
+        row = StoredObject.objects.filter(pk=found.pk)
+        try:
+            storage.delete(found.key)
+        except Exception:  # each storage has errors of its own; one file must not keep the others
+            log.exception("file_not_deleted", key=found.key)
+            row.update(expires_at=Now() + _TRY_AGAIN)
+            continue
         reach("generation.files.deleted")
-        StoredObject.objects.filter(pk=found.pk).delete()
-    return len(expired)
+        row.delete()
+        removed += 1
+    return removed
 
 
 __all__ = ["KEEP_UNREFERENCED", "adopt", "extension", "intend", "let_go", "remove_expired"]

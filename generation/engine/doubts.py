@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 
@@ -28,8 +29,18 @@ def settle() -> int:
 
     Idempotent: by state, flag and the database's clock.
     """
-    changed = sum(_doubt(job_id) for job_id in _due(Q(unknown=False, lease_until__lt=Now())))
-    return changed + sum(_wait_or_resend(job_id) for job_id in _due(Q(unknown=True, next_at__lte=Now())))
+    changed = sum(_alone(_doubt, job_id) for job_id in _due(Q(unknown=False, lease_until__lt=Now())))
+    return changed + sum(_alone(_wait_or_resend, job_id) for job_id in _due(Q(unknown=True, next_at__lte=Now())))
+
+
+def _alone(act: Callable[[UUID], bool], job_id: UUID) -> bool:
+    """One job that cannot be moved on (its provider is gone from the registry, say) must not stop the engine."""
+    try:
+        return act(job_id)
+    except Exception:
+        log.exception("doubt_not_settled", generation=str(job_id))
+        connection.close_if_unusable_or_obsolete()
+        return False
 
 
 def _due(where: Q) -> list[UUID]:

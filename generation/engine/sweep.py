@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import structlog
+from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -9,6 +11,8 @@ from core import jobs
 from generation import files, photos
 from generation.engine import finish, moves
 from generation.models import Generation, Outcome
+
+log = structlog.get_logger("engine")
 
 _BATCH = 200
 
@@ -32,5 +36,10 @@ def end_overdue() -> int:
     ended = 0
     for job_id, was_submitted in list(found.values_list("pk", "was_submitted")):
         code = "deadline_exceeded" if was_submitted else "provider_unavailable"
-        ended += finish.fail(job_id, code=code, where=overdue, outcome=Outcome.ABANDONED)
+        try:
+            ended += finish.fail(job_id, code=code, where=overdue, outcome=Outcome.ABANDONED)
+        except Exception:
+            # One that cannot be ended (its books are wrong) is named by check_books; the others must still end.
+            log.exception("job_not_ended", generation=str(job_id))
+            connection.close_if_unusable_or_obsolete()
     return ended
