@@ -56,6 +56,7 @@ def test_a_death_with_the_fetched_picture_stored(
     own = {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
         "ENVIRONMENT": "test",
         "MEDIA_ROOT": str(settings.MEDIA_ROOT),
         "PICTURE": str(tmp_path / "me.jpg"),
