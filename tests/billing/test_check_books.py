@@ -14,7 +14,7 @@ from django.db import connection
 from structlog.testing import capture_logs
 
 from accounts.models import User
-from billing import books, grants, ledger
+from billing import books, grants, ledger, tasks
 from billing.books import metrics, watch
 from billing.models import BookCheck, CreditLot, Debt, Freeze, Hold, LedgerEntry, LedgerTransaction, SignUpGrant
 from core.ids import new_id
@@ -209,6 +209,13 @@ def test_the_standing_check_keeps_its_result_and_does_not_hurry(alice: User) -> 
     assert (first.is_clean, first.since, first.findings) == (True, None, [])
     assert books.check_due() is None
     assert BookCheck.objects.count() == 1
+
+
+def test_the_task_is_safe_twice(alice: User) -> None:
+    tasks.check_books()
+    tasks.check_books()
+
+    assert BookCheck.objects.get().is_clean
 
 
 def test_after_a_full_check_only_what_was_touched_is_looked_at(alice: User) -> None:

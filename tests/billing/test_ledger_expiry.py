@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from audit.models import AuditLog
-from billing import ledger
+from billing import ledger, tasks
 from billing.errors import InsufficientCredits
 from billing.models import CreditLot, LedgerTransaction
 from core.ids import new_id
@@ -186,3 +186,15 @@ def test_the_sweep_ends_though_a_hold_keeps_something_due() -> None:
     assert found is not None
     assert ledger.expire_next(after=found.pk) is None
     assert ledger.balance(user.pk).balance == 10
+
+
+def test_the_task_takes_what_is_due_and_is_safe_twice() -> None:
+    people = [given.person() for _ in range(3)]
+    for user in people:
+        ended(user, 10)
+
+    tasks.expire_credits()
+    tasks.expire_credits()
+
+    assert given.house("expired") == 30
+    assert [ledger.balance(user.pk).balance for user in people] == [0, 0, 0]

@@ -394,6 +394,9 @@ DECLARE
     v_taker uuid;
     debt record;
 BEGIN
+    IF p_amount <= 0 THEN
+        RAISE EXCEPTION 'a grant of % is none', p_amount USING ERRCODE = 'check_violation';
+    END IF;
     is_replay := false;
     repaid := 0;
     SELECT * INTO w FROM billing_wallet
