@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -239,3 +240,32 @@ def test_a_decoder_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     with on_disk(WHOLE) as file, pytest.raises(ImageUnreadable):
         pictures.photo(file)
+
+
+def test_only_two_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+    is_second = threading.Event()
+    real = pictures.subprocess.run
+
+    def run(*args: Any, **options: Any) -> Any:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+            if running == 2:
+                is_second.set()
+        is_second.wait(10)
+        try:
+            return real(*args, **options)
+        finally:
+            with lock:
+                running -= 1
+
+    monkeypatch.setattr(pictures.subprocess, "run", run)
+    threads = [threading.Thread(target=taken, args=(jpeg(seed),)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert most == 2
