@@ -35,7 +35,9 @@ def die_at(smtp: RunningSandbox, database_url: str, redis_url: str) -> Callable[
         return subprocess.run(
             [sys.executable, "-c", WORK],
             cwd=ROOT,
-            env=os.environ | own | {"ENVIRONMENT": "test", "KILL_POINT": point},
+            env=os.environ
+            | own
+            | {"DJANGO_SETTINGS_MODULE": "config.settings", "ENVIRONMENT": "test", "KILL_POINT": point},
             timeout=60,
             check=False,
         ).returncode
