@@ -22,7 +22,6 @@ BOOKKEEPING: dict[str, str] = {
     "generation/files.py:adopt": "a file's expiry, in the audited transaction that refers to it",
     "generation/files.py:intend": "a file's expiry, before anything refers to it",
     "generation/files.py:let_go": "a file's expiry, in the audited transaction that stops referring to it",
-    "generation/files.py:remove_expired": "bytes that nothing refers to",
     "generation/photos.py:purge_deleted": "the bytes of photos whose deletion is audited",
     "inbox/deliveries.py:purge": "drops bodies past their time",
 }
