@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from accounts.models import User
 from billing import grants, ledger
@@ -305,3 +305,52 @@ def test_everything_at_once_neither_deadlocks_nor_breaks_the_books(operations: i
 
     assert faults(answers, *REFUSALS) == []
     assert sum(not isinstance(found, Exception) for found in answers) > operations // 3
+
+
+_STORM = """
+CREATE PROCEDURE storm(p_people uuid[], p_operations int) LANGUAGE plpgsql AS $$
+DECLARE
+    v_who uuid;
+    v_job uuid;
+    v_amount bigint;
+    v_status text;
+BEGIN
+    FOR _ IN 1..p_operations / 2 LOOP
+        v_who := p_people[1 + floor(random() * cardinality(p_people))::int];
+        v_job := gen_random_uuid();
+        v_amount := 1 + floor(random() * 20)::int;
+        v_status := (ledger_hold(v_who, 'credits', 'CREDIT', v_amount, 'storm:' || v_job, 'job', v_job,
+                                 now() + interval '1 day', NULL)).status;
+        COMMIT;
+        IF v_status <> 'ok' THEN
+            PERFORM ledger_grant(v_who, 'credits', 'CREDIT', v_amount * 10, 'paid', 'purchase', 'storm:' || v_job,
+                                 'sale', v_job, 'issued',
+                                 CASE WHEN random() < 0.3 THEN now() + interval '2 seconds' END,
+                                 'sale', v_job, NULL, '', NULL);
+        ELSIF random() < 0.8 THEN
+            PERFORM ledger_capture('storm:' || v_job, 1 + floor(random() * v_amount)::int, NULL, '', NULL);
+        ELSE
+            PERFORM ledger_release('storm:' || v_job, NULL);
+        END IF;
+        COMMIT;
+    END LOOP;
+END $$
+"""
+
+
+@pytest.mark.parametrize("operations", [4_000, pytest.param(1_000_000, marks=pytest.mark.deep)])
+@pytest.mark.timeout(7200)
+def test_the_books_balance_after_a_storm_of_operations(operations: int) -> None:
+    """The functions themselves, without Python between them, each in a transaction of its own."""
+    people = [given.person().pk for _ in range(20)]
+    with connection.cursor() as cursor:
+        cursor.execute(_STORM)
+
+    def blow() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("CALL storm(%s::uuid[], %s)", [people, operations // 8])
+
+    assert faults(race(*[blow] * 8)) == []
+
+    assert Hold.objects.exclude(state="open").count() > operations // 5
+    assert LedgerTransaction.objects.filter(kind="expiry").exists() or operations < 10_000
