@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from billing import checkouts, payments
 from billing.models import Payment
+from core import ratelimit
 from core.errors import Error
 from core.money import display
 
@@ -63,6 +64,8 @@ def done(request: HttpRequest, signed: str) -> HttpResponse:
         return HttpResponseNotFound("This payment link is not valid (any more).", content_type="text/plain")
     handed = {name: request.POST[name][:128] for name in HANDED if name in request.POST}
     try:
+        # Nobody has signed in here, and each look is calls to the gateway that somebody's own payments need.
+        ratelimit.check(request, "returns", str(payment.pk))
         payments.verify(payment, handed if len(handed) == len(HANDED) else None)
     except Error as error:
         log.warning("return_not_verified", payment=str(payment.pk), error=error.code)

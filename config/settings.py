@@ -384,6 +384,7 @@ RATE_LIMITS: dict[str, tuple[int, int, str]] = {
     "purchases": (10, 86_400, "user"),
     "sensitive": (3, 900, "user_or_ip"),
     "uploads": (10, 60, "user"),
+    "returns": (10, 60, "payment"),
 }
 RATE_LIMITS |= {  # e.g. RATE_LIMITS=purchases=1000/86400/user,generation=100/60/user
     name: (int(n), int(s), by)

@@ -145,3 +145,20 @@ def test_a_link_cannot_be_made_up(alice: User, sandbox: RunningSandbox) -> None:
         assert Client().get(f"/pay/{wrong}").status_code == 404
         assert Client().post(f"/pay/{wrong}/done", {}).status_code == 404
     assert Client().post(f"/pay/{signed}").status_code == 405
+
+
+def test_whoever_comes_back_again_and_again_makes_us_look_only_so_often(
+    alice: User, sandbox: RunningSandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RATELIMIT_ENABLE = True
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"returns": (3, 3600, "payment")}
+    payment, other = hosted(alice, f"{APP}/paid"), start(alice, "credits:10", flow="hosted", return_url=f"{APP}/x")
+    looks: list[Payment] = []
+    monkeypatch.setattr(payments, "verify", lambda looked_at, claim: looks.append(looked_at))
+
+    for _ in range(6):
+        response = Client().get(path_of(checkouts.done_url(payment.pk)))
+        assert response["Location"] == f"{APP}/paid?payment={payment.pk}"
+    Client().get(path_of(checkouts.done_url(other.pk)))
+
+    assert looks == [payment] * 3 + [other]
