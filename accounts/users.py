@@ -58,7 +58,7 @@ def register(*, email: str, password: str, first_name: str = "", last_name: str 
 def verify_email(*, token: str) -> User:
     """Prove the mailbox by the token that was mailed to it, and give what settings.EMAIL_VERIFIED gives for that.
 
-    Locks: the link, the user; then what the named functions lock.
+    Locks: the user; then what the named functions lock.
     Raises: VerificationInvalid, VerificationExpired.
     Enqueues: notifications.deliver
     """

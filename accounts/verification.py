@@ -120,16 +120,18 @@ def _by_token(links: QuerySet[EmailVerification], token: str) -> tuple[EmailVeri
 def consume(token: str) -> EmailVerification:
     """Use up a link, in the caller's transaction; every other open link of that person is used up with it.
 
-    Locks: the link, then its user.
+    Locks: the user, whatever the link: two links of one person used at once must not wait for each other.
     Raises: VerificationInvalid, VerificationExpired.
     """
-    links = EmailVerification.objects.select_for_update(of=("self",), no_key=True)
-    verification, is_expired = _by_token(links, token)
+    links = EmailVerification.objects.all()
+    found, _ = _by_token(links, token)
+    user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=found.user_id)
+    verification, is_expired = _by_token(links, token)  # as it is now that nobody else can use it
     if verification.used_at is not None:
         raise VerificationInvalid
     if is_expired:
         raise VerificationExpired
-    verification.user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=verification.user_id)
+    verification.user = user
     # The address may have been changed since the mail left: then it proves the wrong mailbox.
     if verification.email != verification.user.email or not verification.user.is_active:
         raise VerificationInvalid

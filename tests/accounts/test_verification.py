@@ -174,6 +174,36 @@ def test_of_clicks_at_once_one_verifies() -> None:
     assert Mail.objects.filter(user=user, name="welcome").count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_different_links_at_once_do_not_wait_for_each_other() -> None:
+    for number in range(10):
+        user = make_user(f"links{number}@example.com", verified=False)
+        tokens = [verification_token(user)]
+        for _ in range(3):
+            verification.issue(user)
+            tokens.append(verification_token(user))
+        outcomes: list[str] = []
+        gate = threading.Barrier(len(tokens))
+
+        def click(token: str, outcomes: list[str] = outcomes, gate: threading.Barrier = gate) -> None:
+            try:
+                gate.wait(10)
+                users.verify_email(token=token)
+                outcomes.append("verified")
+            except Exception as error:
+                outcomes.append(type(error).__name__)
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=click, args=(token,)) for token in tokens]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert sorted(outcomes) == ["VerificationInvalid"] * 3 + ["verified"]
+
+
 # --- The page ---------------------------------------------------------------------------------------------------------
 
 
