@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 from django.db import connection
 from django.db.models import F, Sum
@@ -324,11 +325,11 @@ class LedgerMachine(RuleBasedStateMachine):
             cursor.execute(_STATE, [[user.pk for user in self.users]])
             found = {row[0]: row[1:] for row in cursor.fetchall()}
         for user, model in zip(self.users, self.models, strict=True):
-            wallets, lots, debts = found[user.pk]
+            wallets, lots, debts = map(orjson.loads, found[user.pk])
             for kind, wallet in (("credits", model.credits), ("primary", model.money)):
-                assert _json(wallets)[kind] == [wallet.balance, wallet.held, wallet.frozen], kind
-            assert _json(lots) == [[lot.remaining, lot.frozen] for lot in model.credits.lots]
-            assert _json(debts) == [[debt.amount, debt.remaining, debt.waived] for debt in model.debts]
+                assert wallets[kind] == [wallet.balance, wallet.held, wallet.frozen], kind
+            assert lots == [[lot.remaining, lot.frozen] for lot in model.credits.lots]
+            assert debts == [[debt.amount, debt.remaining, debt.waived] for debt in model.debts]
 
     def teardown(self) -> None:
         if hasattr(self, "users"):
@@ -386,12 +387,6 @@ def _of_unit(unit: str) -> dict[str, Any]:
 
 def _pick(things: list[Any], choice: int) -> Any:
     return things[choice % len(things)]
-
-
-def _json(value: Any) -> Any:
-    import json
-
-    return json.loads(value) if isinstance(value, str) else value
 
 
 @pytest.mark.django_db
