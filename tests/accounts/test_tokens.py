@@ -170,6 +170,7 @@ def test_an_old_or_forged_token_costs_no_query(alice: User, django_assert_num_qu
         assert [me(token).status_code for token in bad] == [401, 401, 401]
 
 
+@pytest.mark.django_db(transaction=True)  # as in a request: no transaction but the code's own
 def test_last_seen_is_noted_at_most_once_a_minute(alice: User) -> None:
     session = open_session(alice)
     Session.objects.filter(pk=session.pk).update(last_seen_at=Now() - timedelta(minutes=5))
