@@ -169,11 +169,11 @@ def _mark_seen(session: Session) -> None:
                 UPDATE accounts_session SET last_seen_at = statement_timestamp(), ip = %s
                 WHERE id IN (
                     SELECT id FROM accounts_session
-                    WHERE id = %s AND last_seen_at < statement_timestamp() - %s
+                    WHERE id = %s AND last_seen_at < statement_timestamp() - make_interval(secs => %s)
                     FOR NO KEY UPDATE SKIP LOCKED
                 )
                 """,
-                [context.current().ip, session.pk, SEEN_EVERY],
+                [context.current().ip, session.pk, SEEN_EVERY.total_seconds()],
             )
     except DatabaseError:
         security.warning("last_seen_not_noted", session=str(session.pk), exc_info=True)
