@@ -137,7 +137,10 @@ class CsrfViewMiddleware(_OffTheApi, csrf.CsrfViewMiddleware):
 
 
 class AuthenticationMiddleware(_OffTheApi, auth.AuthenticationMiddleware):
-    pass
+    def process_view(self, request: HttpRequest, *_: Any) -> None:
+        """Whoever is signed in to the console is the actor of what follows."""
+        if not request.path.startswith(API) and request.user.is_authenticated:
+            context.set_actor(request.user.pk)
 
 
 class MessageMiddleware(_OffTheApi, messages.MessageMiddleware):

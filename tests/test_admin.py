@@ -9,6 +9,8 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from accounts.models import User
+from audit.models import AuditLog
+from core import context
 from tests.people import PASSWORD
 
 OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "generation")
@@ -68,3 +70,17 @@ def test_the_console_is_closed_to_everybody_else(alice: User) -> None:
     assert client.get("/admin/").status_code == 302
     client.force_login(alice)
     assert client.get("/admin/", follow=False).status_code == 302
+
+
+def test_what_staff_do_in_the_console_is_theirs(boss: User) -> None:
+    client = Client()
+    client.force_login(boss)
+
+    term = {"term": "forbidden thing", "category": "adult", "is_enabled": "on"}
+
+    response = client.post(reverse("admin:generation_blockedterm_add"), term)
+
+    assert response.status_code == 302
+    row = AuditLog.objects.get(entity_type="blockedterm")
+    assert (row.source, row.actor_id) == ("ADMIN", boss.pk)
+    assert context.current().actor_id is None
