@@ -42,27 +42,30 @@ class Customer:
         self.meanwhile = meanwhile or (lambda: None)  # what goes on while this person waits
         self.token = ""
 
-    def ask(self, method: str, path: str, *, key: str | None = None, **kwargs: Any) -> requests.Response:
-        """One request, repeated with the same key while the server is away or busy with the first try."""
+    def send(self, method: str, path: str, *, key: str | None = None, **kwargs: Any) -> requests.Response:
+        """One request, once, whatever the answer."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if key:
             headers["Idempotency-Key"] = key
-        files = kwargs.pop("files", None)
+        if isinstance(kwargs.get("files"), bytes):
+            kwargs["files"] = {"file": ("me.jpg", kwargs["files"])}
+        return requests.request(
+            method,
+            path if path.startswith("http") else f"{self.stack.api}/{path}",
+            headers=headers | kwargs.pop("headers", {}),
+            timeout=20,
+            allow_redirects=False,
+            **kwargs,
+        )
 
+    def ask(self, method: str, path: str, *, key: str | None = None, **kwargs: Any) -> requests.Response:
+        """One request, repeated with the same key while the server is away or busy with the first try."""
         heard: list[str] = []
 
         def once() -> list[requests.Response] | None:
             self.revived()
             try:
-                response = requests.request(
-                    method,
-                    path if path.startswith("http") else f"{self.stack.api}/{path}",
-                    headers=headers,
-                    timeout=20,
-                    allow_redirects=False,
-                    files={"file": ("me.jpg", files)} if files else None,
-                    **kwargs,
-                )
+                response = self.send(method, path, key=key, **kwargs)
             except requests.RequestException as error:
                 heard.append(type(error).__name__)
                 return None

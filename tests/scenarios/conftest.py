@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.scenarios.shop import Shop
 from tests.scenarios.stack import Stack
 
 
@@ -20,3 +21,13 @@ def stack(transactional_db: None, tmp_path: Path, database_url: str, redis_url: 
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    """The product on servers of its own, shared by the tests of one file."""
+    running = Shop()
+    try:
+        yield running
+    finally:
+        running.close()

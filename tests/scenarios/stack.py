@@ -58,6 +58,7 @@ class Stack:
         self.kill_file = folder / "kill"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.logs: list[IO[bytes]] = []
+        self.own: dict[str, dict[str, str]] = {}  # settings of one process alone
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PG_BIN") if name in os.environ},
             "ENVIRONMENT": "test",
@@ -120,7 +121,7 @@ class Stack:
             self.processes[name] = subprocess.Popen(
                 self.commands[name],
                 cwd=ROOT,
-                env=self.environment,
+                env=self.environment | self.own.get(name, {}),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
