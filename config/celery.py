@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
-from celery import Celery, signals
-from celery.beat import PersistentScheduler
+from celery import Celery, beat, signals
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -15,25 +15,27 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@app.on_after_finalize.connect
-def schedule(sender: Celery, **_: object) -> None:
-    """Turn settings.WAKE_EVERY_S into the beat's schedule."""
-    from django.conf import settings
+class Scheduler(beat.Scheduler):
+    """Wakes every name of settings.WAKE_EVERY_S at the start and then every so often, by a clock that nobody can set.
 
-    sender.conf.beat_schedule = {
-        name: {"task": name, "schedule": every_s} for name, every_s in settings.WAKE_EVERY_S.items()
-    }
+    Celery's own schedulers compare times of day, and the usual one keeps them in a file: after a clock was set back by
+    an hour they wake nobody for an hour. There is nothing to keep: what was due meanwhile is in the tables.
+    """
 
+    def setup_schedule(self) -> None:
+        self.due_at: dict[str, float] = {}
 
-class Scheduler(PersistentScheduler):
-    """Sends by the same door as everybody else: no message piles up behind one that waits to be started."""
+    def tick(self, *_: Any, **__: Any) -> float:
+        """Send what is due, by the same door as everybody else. Returns the seconds until the next."""
+        from django.conf import settings
 
-    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> None:
         from core import jobs
 
-        if advance:
-            entry = self.reserve(entry)
-        jobs.publish(entry.task)
+        for name, every_s in settings.WAKE_EVERY_S.items():
+            if self.due_at.get(name, 0) <= time.monotonic():
+                jobs.publish(name)
+                self.due_at[name] = time.monotonic() + every_s
+        return max(0, min(self.due_at.values()) - time.monotonic())
 
 
 @signals.celeryd_init.connect

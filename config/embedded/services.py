@@ -89,8 +89,6 @@ def _all() -> list[Service]:
 
     database = cluster()
     redis = valkey.Valkey(database.sockets, LOGS / "valkey.log")
-    beat = settings.VAR_DIR / "beat" / "schedule"
-    addresses.make_folder(beat.parent)
     return [
         Service("postgres", 0, database.start, database.answers, postgres.STOP, stop_timeout_s=60, is_loud=False),
         Service("valkey", 0, redis.start, redis.answers, valkey.STOP, is_loud=False),
@@ -130,7 +128,7 @@ def _all() -> list[Service]:
             3,
             _python(
                 "beat",
-                *("-m", "celery", "-A", "config", "--quiet", "beat", "--pidfile", "", "--schedule", str(beat)),
+                *("-m", "celery", "-A", "config", "--quiet", "beat", "--pidfile", ""),
                 *("--loglevel", "WARNING"),
             ),
             lambda: True,

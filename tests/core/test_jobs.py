@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,17 +83,31 @@ def test_a_worker_that_starts_waits_for_no_message_that_another_died_with() -> N
     assert len(waiting()) == 1
 
 
-def test_the_beat_sends_by_the_same_door() -> None:
-    scheduler = Scheduler(app=app, lazy=True, schedule_filename=None)
-    entry = scheduler.Entry(name=NAME, task=NAME, schedule=1.0, app=app)
+def test_the_beat_wakes_everything_at_its_start_and_then_by_the_same_door() -> None:
+    scheduler = Scheduler(app=app)
 
-    for _ in range(3):
-        scheduler.apply_async(entry, advance=False)
+    waits = [scheduler.tick() for _ in range(3)]
 
-    (message,) = waiting()
-    assert message["headers"]["task"] == NAME
-    assert message["headers"]["expires"] is None
+    names = [
+        json.loads(text)["headers"]["task"]
+        for queue in jobs.QUEUES
+        for text in redis.client().lrange(f"atelier:{queue}", 0, -1)
+    ]
+    assert sorted(names) == sorted(settings.WAKE_EVERY_S)
+    assert all(0 < wait <= min(settings.WAKE_EVERY_S.values()) for wait in waits)
     assert settings.CELERY_BEAT_SCHEDULER == "config.celery:Scheduler"
+
+
+def test_the_beat_goes_on_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler, real = Scheduler(app=app), time.time
+    scheduler.tick()
+    redis.client().flushdb()
+
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    scheduler.due_at[NAME] = time.monotonic()
+    scheduler.tick()
+
+    assert [message["headers"]["task"] for message in waiting()] == [NAME]
 
 
 def test_a_broker_that_is_away_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,8 +105,7 @@ class Stack:
                 *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             ],
             "beat": [
-                *(sys.executable, "-m", "celery", "-A", "config", "beat", "--loglevel", "warning"),
-                *("--schedule", str(folder / "beat"), "--pidfile", ""),
+                *(sys.executable, "-m", "celery", "-A", "config", "beat", "--loglevel", "warning", "--pidfile", ""),
             ],
         }
 

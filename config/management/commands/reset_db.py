@@ -13,7 +13,7 @@ from config import staff
 from config.embedded import addresses, supervisor
 
 # Secrets stay: what was signed outside with them goes on to be valid.
-THROWN_AWAY = ("postgres", "postgres.part", "media", "sandbox", "beat", "demo")
+THROWN_AWAY = ("postgres", "postgres.part", "media", "sandbox", "demo")
 
 
 class Command(BaseCommand):
