@@ -117,13 +117,13 @@ class Shop:
 
     # --- The outside world ---
 
-    def control(self, method: str, path: str, **body: Any) -> Any:
+    def control(self, method: str, path: str, /, **body: Any) -> Any:
         """Turn or read the sandbox."""
         response = requests.request(method, f"{self.stack.sandbox}/control/{path}", json=body or None, timeout=10)
         assert response.ok, response.text
         return response.json()
 
-    def fault(self, provider: str, mode: str, **more: Any) -> None:
+    def fault(self, provider: str, mode: str, /, **more: Any) -> None:
         """Let the next calls to a provider go wrong."""
         self.control("POST", "faults", provider=provider, mode=mode, **more)
 
