@@ -325,7 +325,7 @@ BEGIN
         IF v_status <> 'ok' THEN
             PERFORM ledger_grant(v_who, 'credits', 'CREDIT', v_amount * 10, 'paid', 'purchase', 'storm:' || v_job,
                                  'sale', v_job, 'issued',
-                                 CASE WHEN random() < 0.3 THEN now() + interval '2 seconds' END,
+                                 CASE WHEN random() < 0.3 THEN now() + interval '20 milliseconds' END,
                                  'sale', v_job, NULL, '', NULL);
         ELSIF random() < 0.8 THEN
             PERFORM ledger_capture('storm:' || v_job, 1 + floor(random() * v_amount)::int, NULL, '', NULL);
@@ -353,4 +353,4 @@ def test_the_books_balance_after_a_storm_of_operations(operations: int) -> None:
     assert faults(race(*[blow] * 8)) == []
 
     assert Hold.objects.exclude(state="open").count() > operations // 5
-    assert LedgerTransaction.objects.filter(kind="expiry").exists() or operations < 10_000
+    assert LedgerTransaction.objects.filter(kind="expiry").exists()
