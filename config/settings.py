@@ -184,6 +184,7 @@ CELERY_BEAT_SCHEDULER = "config.celery:Scheduler"
 WAKE_EVERY_S: dict[str, float] = {
     "inbox.handle": 30,
     "core.purge": 3600,
+    "core.remove_files": 60,
     "notifications.deliver": 10,
     "notifications.purge": 3600,
     "accounts.purge": 3600,

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
-from core.models import IdempotencyKey
+from core.models import IdempotencyKey, StoredObject
 
 EXACT_UP_TO = 10_000
 
@@ -72,3 +72,10 @@ class IdempotencyKeyAdmin(ReadOnlyModelAdmin):
     list_select_related = ["user"]
     list_filter = ["method", "status"]
     exclude = ["body", "fingerprint"]
+
+
+@admin.register(StoredObject)
+class StoredObjectAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "key", "expires_at"]
+    search_fields = ["key__exact"]
+    ordering = ["-created_at"]

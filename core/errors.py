@@ -143,6 +143,18 @@ class UnsupportedMediaType(Error):
     message = "Send the body as application/json."
 
 
+class ImageUnreadable(Error):
+    code = "image_unreadable"
+    status = 400
+    message = "The picture is damaged or cut off."
+
+
+class TooManyPixels(Error):
+    code = "too_many_pixels"
+    status = 413
+    message = "The picture has too many pixels."
+
+
 class RateLimited(Error):
     code = "rate_limited"
     status = 429

@@ -37,7 +37,7 @@ POINTS: dict[str, str] = {
     "generation.finish.settled": "credits have moved, uncommitted | mail and audit are not written",
     "generation.finish.committed": "the job has ended | nobody is told",
     "generation.discard.deleted": "the provider's copy is deleted | the attempt does not say so",
-    "generation.files.deleted": "a file's bytes are deleted | its row is still there",
+    "files.deleted": "a file's bytes are deleted | its row is still there",
     "payments.start.committed": "our payment is committed | the gateway has not heard of it",
     "payments.start.answered": "the gateway has opened it | its id is not noted",
     "payments.settle.fetched": "the gateway says what came | nothing of it is applied",

@@ -5,18 +5,6 @@ from __future__ import annotations
 from core.errors import Error
 
 
-class ImageUnreadable(Error):
-    code = "image_unreadable"
-    status = 400
-    message = "The picture is damaged or cut off."
-
-
-class TooManyPixels(Error):
-    code = "too_many_pixels"
-    status = 413
-    message = "The picture has too many pixels."
-
-
 class ConsentRequired(Error):
     code = "consent_required"
     status = 400

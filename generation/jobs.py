@@ -16,11 +16,11 @@ from django.db.models.functions import Now
 
 import audit
 from billing import ledger
-from core import http
+from core import files, http
 from core import jobs as wake_ups
 from core.errors import Invalid, NotFound, detail
 from core.killpoints import reach
-from generation import files, moderation, operations, photos, quotes
+from generation import moderation, operations, photos, quotes
 from generation.engine import finish, moves
 from generation.errors import CancelLimitReached, ConsentRequired, NotRetryable, TooLateToCancel
 from generation.models import TERMINAL, Asset, Consent, Generation, JobPhoto, Kind, Photo, State

@@ -12,11 +12,10 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 import audit
-from core import jobs, storage
+from core import files, jobs, pictures, storage
 from core.errors import NotFound
 from core.ids import new_id
 from core.killpoints import reach
-from generation import files, pictures
 from generation.models import Generation, JobPhoto, Photo
 
 _MAX_NAME = 120

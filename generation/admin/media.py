@@ -1,4 +1,4 @@
-"""Photos and stored files."""
+"""Photos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.utils.html import format_html
 
 from core import storage
 from core.admin import ReadOnlyModelAdmin
-from generation.models import Photo, StoredObject
+from generation.models import Photo
 
 
 @admin.register(Photo)
@@ -23,10 +23,3 @@ class PhotoAdmin(ReadOnlyModelAdmin):
             return "-"
         url = storage.signed_url(photo.file.key)
         return format_html('<img src="{}" alt="" style="height:48px;border-radius:4px" loading="lazy">', url)
-
-
-@admin.register(StoredObject)
-class StoredObjectAdmin(ReadOnlyModelAdmin):
-    list_display = ["created_at", "key", "expires_at"]
-    search_fields = ["key__exact"]
-    ordering = ["-created_at"]

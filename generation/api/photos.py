@@ -14,13 +14,12 @@ from rest_framework.response import Response
 
 from core import storage
 from core.api.idempotency import idempotent
+from core.api.uploads import PhotoParser
 from core.api.views import ViewSet
-from core.errors import TooLarge, UnsupportedMediaType
+from core.errors import ImageUnreadable, TooLarge, TooManyPixels, UnsupportedMediaType
 from core.idempotency import Claim
 from generation import photos, queries
 from generation.api import serializers
-from generation.api.uploads import PhotoParser
-from generation.errors import ImageUnreadable, TooManyPixels
 from generation.models import Photo
 
 

@@ -16,11 +16,11 @@ from django.db.models.functions import Now
 
 import audit
 from billing import ledger
-from core import jobs
+from core import files, jobs
 from core.killpoints import reach
-from generation import files
+from core.models import StoredObject
 from generation.engine import moves
-from generation.models import Asset, Attempt, Generation, Kind, Outcome, State, StoredObject
+from generation.models import Asset, Attempt, Generation, Kind, Outcome, State
 from notifications import outbox
 
 log = structlog.get_logger("engine")

@@ -12,11 +12,11 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from core import http
+from core import http, pictures
 from core.errors import Error
 from core.ids import new_id
 from core.killpoints import reach
-from generation import photos, pictures
+from generation import photos
 from generation.engine import finish, moves
 from generation.engine.scripts import Call
 from generation.models import Generation, JobPhoto

@@ -13,14 +13,15 @@ import structlog
 from django.conf import settings
 from django.db.models import F
 
-from core import http, storage
+from core import files, http, pictures, storage
 from core.errors import Error
 from core.killpoints import reach
-from generation import files, pictures, providers
+from core.models import StoredObject
+from generation import providers
 from generation.engine import finish, moves
 from generation.engine.finish import Output
 from generation.engine.scripts import Call, Script
-from generation.models import Attempt, Generation, Kind, StoredObject
+from generation.models import Attempt, Generation, Kind
 from generation.providers.base import ProviderError, Seen
 
 log = structlog.get_logger("engine")

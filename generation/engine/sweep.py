@@ -1,4 +1,4 @@
-"""What nobody else ends: jobs past their deadline, the bytes of deleted photos, files that nothing refers to."""
+"""What nobody else ends: jobs past their deadline, the bytes of deleted photos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from core import jobs
-from generation import files, photos
+from generation import photos
 from generation.engine import finish, moves
 from generation.models import Generation, Outcome
 
@@ -26,7 +26,7 @@ def sweep() -> int:
     ended = end_overdue()
     if ended:
         jobs.wake("generation.advance")
-    return ended + photos.purge_deleted() + files.remove_expired()
+    return ended + photos.purge_deleted()
 
 
 def end_overdue() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from generation.models.files import StoredObject
 from generation.models.jobs import (
     OPEN,
     TERMINAL,
@@ -35,5 +34,4 @@ __all__ = [
     "Outcome",
     "Photo",
     "State",
-    "StoredObject",
 ]

@@ -10,8 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from core.models import UUIDModel
-from generation.models.files import StoredObject
+from core.models import StoredObject, UUIDModel
 from generation.models.operations import Kind
 from generation.models.photos import Photo
 

@@ -8,8 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from core.models import UUIDModel
-from generation.models.files import StoredObject
+from core.models import StoredObject, UUIDModel
 
 
 class PhotoQuerySet(models.QuerySet["Photo"]):

@@ -19,9 +19,6 @@ BOOKKEEPING: dict[str, str] = {
     "generation/engine/inputs.py:script": "ties a job to the photo that photos.keep has just audited",
     "generation/engine/moves.py:move": "the conditional update beneath every audited transition",
     "generation/engine/moves.py:renew": "a lease",
-    "generation/files.py:adopt": "a file's expiry, in the audited transaction that refers to it",
-    "generation/files.py:intend": "a file's expiry, before anything refers to it",
-    "generation/files.py:let_go": "a file's expiry, in the audited transaction that stops referring to it",
     "generation/photos.py:purge_deleted": "the bytes of photos whose deletion is audited",
     "inbox/deliveries.py:purge": "drops bodies past their time",
 }

@@ -19,12 +19,13 @@ from PIL import Image, ImageDraw
 
 from accounts.models import User
 from billing import ledger
+from core import files
 from core.errors import Error
 from core.ids import new_id
 from generation import jobs, photos
+from generation.engine import sweep as sweeper
 from generation.engine.advance import advance
 from generation.engine.scripts import Script
-from generation.engine.sweep import sweep
 from generation.models import Generation, Kind, Photo, State
 from generation.webhooks import handle_magic_hour
 from tests.sandbox.process import RunningSandbox
@@ -80,6 +81,11 @@ def order(user: User, photo: Photo | None = None, *, quote: str | None = None, *
     photo = photo or photo_of(user)
     request = jobs.Request(kind=Kind.HEADSHOT, params=params, photo_ids=[photo.pk], consent=True, quote=quote)
     return jobs.create(user=user, request=request)
+
+
+def sweep() -> int:
+    """Clean up as beat makes the workers do."""
+    return sweeper.sweep() + files.remove_expired()
 
 
 def until(condition: Callable[[], Any], what: str, *, within_s: float = 20) -> Any:

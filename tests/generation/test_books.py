@@ -11,8 +11,9 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from billing import books, ledger
+from core.models import StoredObject
 from generation import metrics
-from generation.models import Asset, Generation, State, StoredObject
+from generation.models import Asset, Generation, State
 from tests.generation.material import order, run_until
 from tests.sandbox.process import RunningSandbox
 

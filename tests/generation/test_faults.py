@@ -13,12 +13,12 @@ from django.db.models.functions import Now
 from accounts.models import User
 from billing import ledger
 from core import redis
+from core.models import StoredObject
 from generation.engine import moves, poll, store, submit, throughput
 from generation.engine.advance import advance
-from generation.engine.sweep import sweep
-from generation.models import Asset, Attempt, Generation, Operation, Outcome, State, StoredObject
+from generation.models import Asset, Attempt, Generation, Operation, Outcome, State
 from tests import books
-from tests.generation.material import drive, order, run_until, until
+from tests.generation.material import drive, order, run_until, sweep, until
 from tests.sandbox.process import RunningSandbox
 
 CREATE = "/v1/ai-headshot-generator"

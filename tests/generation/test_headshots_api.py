@@ -16,7 +16,7 @@ from billing import ledger
 from generation.models import Consent, Generation, Operation, State
 from notifications.models import Mail
 from tests import books
-from tests.generation.material import order, photo_of, run_until
+from tests.generation.material import order, photo_of, run_until, sweep
 from tests.people import api, make_user
 from tests.sandbox.process import RunningSandbox
 
@@ -105,7 +105,6 @@ def test_a_finished_job_is_shown_downloaded_and_deleted(rich: User, bob: User, s
 
     assert client.get(f"{GENERATIONS}/{job.pk}").status_code == 404
     assert client.get(path).status_code == 404
-    from generation.engine.sweep import sweep
 
     sweep()
     assert anybody.get(output["url"].split("8000", 1)[1]).status_code == 404

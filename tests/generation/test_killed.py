@@ -16,12 +16,12 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from billing import ledger
+from core.models import StoredObject
 from generation import jobs
 from generation.engine import moves, submit
-from generation.engine.sweep import sweep
-from generation.models import Generation, JobPhoto, Kind, Outcome, Photo, State, StoredObject
+from generation.models import Generation, JobPhoto, Kind, Outcome, Photo, State
 from tests import books
-from tests.generation.material import fund, jpeg, order, run_until
+from tests.generation.material import fund, jpeg, order, run_until, sweep
 from tests.people import make_user
 from tests.sandbox.process import RunningSandbox
 

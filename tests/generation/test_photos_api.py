@@ -13,9 +13,9 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from audit.models import AuditLog
 from core import storage
-from generation.engine.sweep import sweep
-from generation.models import Photo, StoredObject
-from tests.generation.material import encoded, jpeg, order, photo_of, portrait
+from core.models import StoredObject
+from generation.models import Photo
+from tests.generation.material import encoded, jpeg, order, photo_of, portrait, sweep
 from tests.people import api
 
 URL = "/api/v1/photos"

@@ -14,16 +14,16 @@ from accounts.models import User
 from billing import ledger
 from billing.errors import InsufficientCredits
 from billing.models import Hold, LedgerTransaction
+from core.models import StoredObject
 from generation import jobs
 from generation.engine import moves, scripts, store
 from generation.engine.advance import advance
-from generation.engine.sweep import sweep
 from generation.errors import CancelLimitReached, TooLateToCancel
-from generation.models import Asset, Attempt, Generation, State, StoredObject
+from generation.models import Asset, Attempt, Generation, State
 from generation.webhooks import handle_magic_hour
 from notifications.models import Mail
 from tests import books
-from tests.generation.material import drive, fund, in_parallel, order, photo_of, run_until, until
+from tests.generation.material import drive, fund, in_parallel, order, photo_of, run_until, sweep, until
 from tests.people import api, make_user
 from tests.sandbox.process import RunningSandbox
 

@@ -11,15 +11,15 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from core import storage
+from core.files import remove_expired
+from core.models import StoredObject
 from generation.engine import doubts, finish, moves
 from generation.engine.advance import advance
 from generation.engine.submit import _start
-from generation.engine.sweep import sweep
-from generation.files import remove_expired
-from generation.models import Generation, State, StoredObject
+from generation.models import Generation, State
 from generation.providers.base import Order
 from tests import books
-from tests.generation.material import order, photo_of, run_until
+from tests.generation.material import order, photo_of, run_until, sweep
 from tests.sandbox.process import RunningSandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

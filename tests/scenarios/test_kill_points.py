@@ -144,7 +144,7 @@ def test_headshots_survive_a_kill_at_each_point(stack: Stack) -> None:
         die_at(stack, point, make)
     die_at(stack, "generation.photos.saved", upload)
     die_at(stack, "generation.discard.deleted", change_of_mind)
-    die_at(stack, "generation.files.deleted", lambda: alice.ok("DELETE", f"generations/{jobs[0]['id']}"))
+    die_at(stack, "files.deleted", lambda: alice.ok("DELETE", f"generations/{jobs[0]['id']}"))
 
     spent = 50 * len(jobs)
     assert alice.balance() == {

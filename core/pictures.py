@@ -16,8 +16,7 @@ from typing import IO, Any
 import structlog
 from django.conf import settings
 
-from core.errors import TooLarge, UnsupportedMediaType
-from generation.errors import ImageUnreadable, TooManyPixels
+from core.errors import ImageUnreadable, TooLarge, TooManyPixels, UnsupportedMediaType
 
 log = structlog.get_logger("pictures")
 

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageOps
 
-from core.errors import Error, TooLarge, UnsupportedMediaType
-from generation import pictures
-from generation.errors import ImageUnreadable, TooManyPixels
+from core import pictures
+from core.errors import Error, ImageUnreadable, TooLarge, TooManyPixels, UnsupportedMediaType
 from tests.generation.material import encoded, jpeg, png_chunks, portrait
 
 

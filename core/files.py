@@ -9,10 +9,9 @@ from uuid import UUID
 import structlog
 from django.db.models.functions import Now
 
-from core import storage
+from core import jobs, storage
 from core.killpoints import reach
-from generation.models import StoredObject
-from generation.models.files import KEEP_UNREFERENCED
+from core.models import StoredObject
 
 log = structlog.get_logger("files")
 
@@ -42,8 +41,12 @@ def adopt(ids: Iterable[UUID]) -> None:
 
 
 def let_go(ids: Iterable[UUID]) -> None:
-    """In the transaction that stops referring to the files: the next sweep removes them."""
+    """In the transaction that stops referring to the files: they are removed after it.
+
+    Enqueues: core.remove_files
+    """
     StoredObject.objects.filter(pk__in=list(ids)).update(expires_at=Now())
+    jobs.wake("core.remove_files")
 
 
 def remove_expired(limit: int = 200) -> int:
@@ -61,10 +64,7 @@ def remove_expired(limit: int = 200) -> int:
             log.exception("file_not_deleted", key=found.key)
             row.update(expires_at=Now() + _TRY_AGAIN)
             continue
-        reach("generation.files.deleted")
+        reach("files.deleted")
         row.delete()
         removed += 1
     return removed
-
-
-__all__ = ["KEEP_UNREFERENCED", "adopt", "extension", "intend", "let_go", "remove_expired"]
