@@ -23,6 +23,18 @@ class InvalidCredentials(Error):
     message = "The e-mail address or the password is wrong."
 
 
+class PasswordWrong(Error):
+    code = "password_wrong"
+    status = 400
+    message = "This is not your current password; nothing was changed."
+
+
+class ReauthenticationRequired(Error):
+    code = "reauthentication_required"
+    status = 403
+    message = "Sign in again first: this is possible only within ten minutes of signing in."
+
+
 class AccountSuspended(Error):
     code = "account_suspended"
     status = 403

@@ -1,12 +1,16 @@
-"""Which passwords are taken."""
+"""Which passwords are taken, and that somebody knows theirs."""
 
 from __future__ import annotations
 
+import structlog
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
+from accounts.errors import PasswordWrong
 from accounts.models import User
 from core.errors import Invalid, detail
+
+security = structlog.get_logger("security")
 
 MIN_LENGTH = 8
 MAX_LENGTH = 128  # more would only make the hash a burden
@@ -25,3 +29,13 @@ def check(password: str, user: User) -> None:
                 detail(reason.code or "invalid", " ".join(reason.messages), "password") for reason in error.error_list
             ]
         ) from error
+
+
+def confirm(user: User, password: str) -> None:
+    """Make sure that whoever asks for something sensitive knows the person's password.
+
+    Raises: PasswordWrong.
+    """
+    if not user.check_password(password):
+        security.warning("password_confirmed", outcome="password_wrong", user=str(user.pk))
+        raise PasswordWrong

@@ -17,7 +17,7 @@ from django.db.utils import DatabaseError
 import audit
 from accounts import users
 from accounts.emails import fold
-from accounts.errors import AccountSuspended, InvalidCredentials, RefreshReused, SessionEnded
+from accounts.errors import AccountSuspended, InvalidCredentials, ReauthenticationRequired, RefreshReused, SessionEnded
 from accounts.models import EndReason, Session, User, UserStatus
 from core import context
 
@@ -26,6 +26,7 @@ security = structlog.get_logger("security")
 # A client whose answer was lost, or whose two tabs refresh at once, presents the spent token again within moments.
 GRACE = timedelta(seconds=10)
 SEEN_EVERY = timedelta(minutes=1)
+FRESH = timedelta(minutes=10)
 KEEP = timedelta(days=90)
 PURGE_BATCH = 5000
 
@@ -157,6 +158,16 @@ def _check_live(session: Session, epoch: int) -> None:
         raise AccountSuspended
     if session.ended_at is not None or session.user.epoch != epoch or session.user.status != UserStatus.ACTIVE:
         raise SessionEnded
+
+
+def require_fresh(session: Session) -> None:
+    """Let through only whoever signed in within FRESH; refreshing tokens since then does not count.
+
+    Raises: ReauthenticationRequired.
+    """
+    if not Session.objects.filter(pk=session.pk, created_at__gt=Now() - FRESH).exists():
+        security.warning("reauthentication", outcome="required", user=str(session.user_id), session=str(session.pk))
+        raise ReauthenticationRequired
 
 
 def _mark_seen(session: Session) -> None:

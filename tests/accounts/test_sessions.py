@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 
 from accounts import sessions
 from accounts.api import tokens
+from accounts.errors import ReauthenticationRequired
 from accounts.models import Session, User
 from audit.models import AuditLog
 from tests.people import api, open_session
@@ -160,3 +161,22 @@ def test_nobody_sees_or_ends_sessions(anonymous: APIClient, alice: User) -> None
 
 def test_an_unverified_person_manages_sessions_too(unverified: User) -> None:
     assert api(unverified).get(URL).status_code == 200
+
+
+# --- Recently signed in -----------------------------------------------------------------------------------------------
+
+
+def test_whoever_signed_in_a_moment_ago_is_let_through(alice: User) -> None:
+    session = open_session(alice)
+    Session.objects.filter(pk=session.pk).update(created_at=Now() - timedelta(minutes=9, seconds=30))
+
+    sessions.require_fresh(session)
+
+
+def test_an_old_session_asks_for_signing_in_again_however_often_it_was_refreshed(alice: User) -> None:
+    session = open_session(alice)
+    Session.objects.filter(pk=session.pk).update(created_at=Now() - sessions.FRESH)
+    sessions.rotate(session_id=session.pk, user_id=alice.pk, epoch=0, rotation=0)
+
+    with pytest.raises(ReauthenticationRequired):
+        sessions.require_fresh(session)
