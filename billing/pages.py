@@ -15,12 +15,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from billing import checkouts, payments
 from billing.models import Payment
-from core import ratelimit
+from core import csp, ratelimit
 from core.errors import Error
 from core.money import display
 
 log = structlog.get_logger("payments")
 
+CHECKOUT_ORIGINS = "https://*.razorpay.com"
 HANDED = ("razorpay_order_id", "razorpay_payment_id", "razorpay_signature")
 
 
@@ -48,7 +49,10 @@ def pay(request: HttpRequest, signed: str) -> HttpResponse:
         },
         "leave_url": checkouts.return_url_of(payment),
     }
-    return render(request, "site/pay.html", shown)
+    response = render(request, "site/pay.html", shown)
+    response[csp.HEADER] = csp.checkout(CHECKOUT_ORIGINS)
+    response["Cross-Origin-Opener-Policy"] = "same-origin-allow-popups"  # banks answer the checkout from a window
+    return response
 
 
 @csrf_exempt  # Razorpay's checkout posts the browser here; what it carries is signed by Razorpay

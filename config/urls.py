@@ -6,9 +6,9 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from core import health, storage
+from core.api import docs
 
 api = [
     path("", include("accounts.api.urls")),
@@ -19,9 +19,9 @@ api = [
 
 urlpatterns = [
     path("api/v1/", include(api)),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("api/redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("api/schema", docs.schema, name="schema"),
+    path("api/docs", docs.swagger, name="docs"),
+    path("api/redoc", docs.redoc, name="redoc"),
     path("api", RedirectView.as_view(pattern_name="docs")),
     path("docs", RedirectView.as_view(pattern_name="docs")),
     path("redoc", RedirectView.as_view(pattern_name="redoc")),

@@ -77,6 +77,7 @@ def configure(settings: dict[str, Any]) -> None:
                 # Each request has its own line from core.middleware.
                 "django.server": {"level": "WARNING"},
                 "django.request": {"level": "CRITICAL"},
+                "django.security.DisallowedHost": {"level": "CRITICAL"},
                 "urllib3": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},
                 "celery.beat": {"level": "WARNING"},

@@ -129,7 +129,9 @@ class SessionMiddleware(_OffTheApi, sessions.SessionMiddleware):
 
 
 class CommonMiddleware(_OffTheApi, common.CommonMiddleware):
-    pass
+    def __call__(self, request: HttpRequest) -> Any:
+        request.get_host()  # refuses a host that is none of ours, here as on every page
+        return super().__call__(request)
 
 
 class CsrfViewMiddleware(_OffTheApi, csrf.CsrfViewMiddleware):

@@ -31,15 +31,21 @@ def boss(stack: Stack) -> Iterator[User]:  # noqa: F811
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    """A fresh browser's page; an error on the page's console fails the test."""
+    """A fresh browser's page; an error of its scripts fails the test, and so does what its policy forbids."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM))
         opened = browser.new_page()
         errors: list[str] = []
         opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.on("console", lambda said: errors.append(said.text) if _is_forbidden(said.text) else None)
         yield opened
         browser.close()
         assert errors == []
+
+
+def _is_forbidden(said: str) -> bool:
+    """Whether a page wanted what its policy forbids. ReDoc alone may: it asks its maker for a logo."""
+    return "Content Security Policy" in said and "redoc" not in said
 
 
 def test_a_person_verifies_pays_and_staff_see_it(stack: Stack, boss: User, page: Page) -> None:  # noqa: F811
