@@ -11,6 +11,7 @@ from django.core import signing
 from django.db.models import QuerySet
 
 from billing.gateways import GATEWAYS
+from billing.gateways.base import StartFact
 from billing.models import Payment, PaymentStart
 from billing.models.payments import Flow
 
@@ -52,7 +53,9 @@ def url_of(row: Payment) -> str | None:
     if begun is None or begun.ref is None:
         return page_url(row.pk)
     return GATEWAYS[row.gateway].checkout_url(
-        ref=begun.ref, page_url=page_url(row.pk), return_url=done_url(row.pk) if row.return_url else ""
+        StartFact(begun.ref, begun.reference, begun.amount, begun.currency, begun.url),
+        page_url=page_url(row.pk),
+        return_url=done_url(row.pk) if row.return_url else "",
     )
 
 

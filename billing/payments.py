@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 import audit
-from billing import captures, disputes, gateways, pricing, refunds
+from billing import captures, checkouts, disputes, gateways, pricing, refunds
 from billing.errors import CurrencyNotSold, GatewayUnavailable, PaymentSettled, SignatureInvalid
 from billing.gateways.base import (
     AttemptStatus,
@@ -28,8 +28,10 @@ from billing.gateways.base import (
     Gateway,
     GatewayError,
     Misconfigured,
+    Opening,
     RefundFact,
     Rejected,
+    Repeated,
     Snapshot,
     StartFact,
     Unreachable,
@@ -43,7 +45,6 @@ from core.killpoints import reach
 
 log = structlog.get_logger("payments")
 
-OPEN_FOR = timedelta(minutes=60)
 FIRST_LOOK = timedelta(seconds=30)
 
 
@@ -181,21 +182,14 @@ def _insert(order: Order, claim: Claim | None) -> Payment | None:
         currency=order.quote.currency,
         flow=order.flow,
         return_url=order.return_url,
-        expires_at=Now() + OPEN_FOR,
+        expires_at=Now() + order.gateway.open_for,
         next_at=Now() + FIRST_LOOK,
     )
     Payment.objects.bulk_create([payment], ignore_conflicts=True)
     stored = Payment.objects.filter(pk=payment.pk).first()
     if stored is None:
         return None
-    PaymentStart.objects.create(
-        payment=stored,
-        n=1,
-        gateway=stored.gateway,
-        reference=start_reference(stored.pk, 1),
-        amount=stored.amount,
-        currency=stored.currency,
-    )
+    _add_start(stored, 1)
     Payment.objects.filter(pk__in=order.superseded).update(superseded_by=stored)
     audit.record(
         "payment.created",
@@ -215,12 +209,21 @@ def _insert(order: Order, claim: Claim | None) -> Payment | None:
     return stored
 
 
+def _add_start(payment: Payment, n: int) -> PaymentStart:
+    row: PaymentStart = PaymentStart.objects.create(
+        payment=payment,
+        n=n,
+        gateway=payment.gateway,
+        reference=start_reference(payment.pk, n),
+        amount=payment.amount,
+        currency=payment.currency,
+    )
+    return row
+
+
 def _close_for(older: Payment, order: Order) -> None:
-    """Close an open payment that another one takes the place of. It is looked at first: it may be paid already."""
-    try:
-        older = refresh(older)
-    except (GatewayError, GatewayUnavailable) as error:
-        log.warning("payment_closed_unseen", payment=str(older.pk), error=str(error))
+    """Close an open payment that another one takes the place of, at its gateway first: it may be paid already."""
+    older = _shut(older)
     if older.is_open:
         _close(older.pk, PaymentState.CANCELED, why="superseded")
         order.superseded.append(older.pk)
@@ -232,16 +235,17 @@ def _tell(payment: Payment) -> Payment:
     Raises: GatewayUnavailable, BadGateway.
     """
     begun = payment.starts.order_by("-n").first()
-    if begun is None or begun.ref is not None or not payment.is_open:
+    if begun is None or not payment.is_open or not _is_untold(payment, begun):
         return payment
     gateway = gateways.get(payment.gateway)
     try:
-        fact = gateway.start(
-            reference=begun.reference,
-            amount=begun.amount,
-            currency=begun.currency,
-            notes={"payment": str(payment.pk), "item": payment.item},
-        )
+        fact = None
+        if begun.ref is None:
+            fact = _ask_to_open(gateway, payment, begun)
+        if fact is None:
+            # Its page was told once and we never heard it: another start, whose page we shall hear. All are looked at.
+            begun = _next_start(payment, begun)
+            fact = gateway.start(_opening(payment, begun))
     except Rejected as error:
         _reject(payment.pk, error)
         raise BadGateway(f"{payment.gateway} refused to open this payment: {error}") from error
@@ -249,6 +253,46 @@ def _tell(payment: Payment) -> Payment:
         raise for_client(error, unclear="unknown", unreached="none") from error
     reach("payments.start.answered")
     return _tie(payment.pk, begun.pk, fact)
+
+
+def _is_untold(payment: Payment, begun: PaymentStart) -> bool:
+    """Whether the client could not pay on this start: the gateway's answer, or the page in it, never reached us."""
+    if begun.ref is None:
+        return True
+    needs_page = payment.flow == Flow.HOSTED and gateways.get(payment.gateway).opens_page
+    return needs_page and not begun.url
+
+
+def _ask_to_open(gateway: Gateway, payment: Payment, begun: PaymentStart) -> StartFact | None:
+    """The gateway's answer to a start; None when it had answered before, without our hearing it."""
+    try:
+        return gateway.start(_opening(payment, begun))
+    except Repeated:
+        found = gateway.find_start(begun.reference)
+        if found is not None:
+            _tie(payment.pk, begun.pk, found)
+        return None
+
+
+def _next_start(payment: Payment, begun: PaymentStart) -> PaymentStart:
+    with transaction.atomic():
+        lock(payment.pk)
+        newest = PaymentStart.objects.filter(payment=payment).order_by("-n")[0]
+        return newest if newest.ref is None and newest.n > begun.n else _add_start(payment, newest.n + 1)
+
+
+def _opening(payment: Payment, begun: PaymentStart) -> Opening:
+    return Opening(
+        reference=begun.reference,
+        amount=begun.amount,
+        currency=begun.currency,
+        title=payment.title,
+        flow=payment.flow,
+        return_url=checkouts.done_url(payment.pk),
+        email=payment.user.email,
+        name=payment.user.get_full_name(),
+        notes={"payment": str(payment.pk), "item": payment.item},
+    )
 
 
 def _tie(payment_id: uuid.UUID, start_id: uuid.UUID, fact: StartFact) -> Payment:
@@ -263,8 +307,8 @@ def _tie(payment_id: uuid.UUID, start_id: uuid.UUID, fact: StartFact) -> Payment
         if not is_ours:
             captures.file_mismatch(payment, begun, fact)
         elif begun.ref is None:
-            begun.ref = fact.ref
-            begun.save(update_fields=["ref"])
+            begun.ref, begun.url = fact.ref, fact.url
+            begun.save(update_fields=["ref", "url"])
             old = payment.state
             if old == PaymentState.CREATED:
                 move(payment, PaymentState.PENDING)
@@ -397,17 +441,13 @@ def verify(payment: Payment, claim: Mapping[str, str] | None = None) -> Payment:
 
 @audit.writes("payment")
 def cancel(payment: Payment) -> Payment:
-    """Close an open payment because its owner wants so. The gateway is asked first: it may have been paid meanwhile.
+    """Close an open payment because its owner wants so, at its gateway first: it may have been paid meanwhile.
 
-    Razorpay's orders cannot be closed; money that comes later is still settled.
     Idempotent: a closed payment stays as it is.
     Raises: PaymentSettled.
     """
     if payment.is_open:
-        try:
-            payment = refresh(payment)
-        except (GatewayError, GatewayUnavailable) as error:
-            log.warning("payment_closed_unseen", payment=str(payment.pk), error=str(error))
+        payment = _shut(payment)
     return _close(payment.pk, PaymentState.CANCELED, why="asked")
 
 
@@ -417,7 +457,35 @@ def expire(payment: Payment) -> Payment:
 
     Idempotent: only an open payment whose time is over changes.
     """
+    if payment.is_open and _has_run_out(payment):
+        payment = _shut(payment, is_seen=True)
     return _close(payment.pk, PaymentState.EXPIRED, why="time is over")
+
+
+def _shut(payment: Payment, *, is_seen: bool = False) -> Payment:
+    """Look at a payment and close its starts at the gateway, where that exists; look again if one will not close.
+
+    Money that comes later all the same is still settled, so a gateway that does not answer keeps nothing open.
+    """
+    try:
+        payment = payment if is_seen else refresh(payment)
+        if payment.is_open and not _close_starts(payment):
+            payment = refresh(payment)
+    except (GatewayError, GatewayUnavailable) as error:
+        log.warning("payment_closed_unseen", payment=str(payment.pk), error=str(error))
+    return payment
+
+
+def _close_starts(payment: Payment) -> bool:
+    gateway = gateways.get(payment.gateway)
+    are_closed = True
+    for begun in payment.starts.exclude(ref=None).order_by("n"):
+        try:
+            gateway.close(str(begun.ref))
+        except Rejected as error:
+            log.info("start_not_closed", payment=str(payment.pk), ref=begun.ref, error=str(error))
+            are_closed = False
+    return are_closed
 
 
 def _close(payment_id: uuid.UUID, state: PaymentState, *, why: str) -> Payment:

@@ -206,7 +206,7 @@ WAKE_EVERY_S |= {name: float(s) for name, s in (p.split("=") for p in env.list("
 INBOX_HANDLERS: dict[str, dict[str, str]] = {
     "razorpay": {
         "verify": "billing.gateways.razorpay.verify_webhook",
-        "handle": "billing.webhooks.handle_razorpay",
+        "handle": "billing.webhooks.razorpay.handle",
     },
     "magic-hour": {
         "verify": "generation.providers.magic_hour.verify_webhook",

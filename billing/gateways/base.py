@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -37,8 +38,31 @@ class Rejected(GatewayError):
         self.field = field
 
 
+class Repeated(Rejected):
+    """It has a start under that reference already, and does not say again what it answered then."""
+
+
 class Misconfigured(GatewayError):
     """It does not accept our keys. Nobody's payment is at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What we ask a gateway to open. `reference` is ours and unique, `flow` is client or hosted, and `return_url` is
+    where the browser goes after a hosted checkout.
+
+    Units: `amount` in the currency's minor unit.
+    """
+
+    reference: str
+    amount: int
+    currency: str
+    title: str
+    flow: str
+    return_url: str
+    email: str
+    name: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class AttemptStatus(StrEnum):
@@ -108,12 +132,13 @@ class DisputeFact:
 
 @dataclass(frozen=True, slots=True)
 class StartFact:
-    """What the gateway has on record under one start."""
+    """What the gateway has on record under one start; `url` is its own checkout page, told only by `start`."""
 
     ref: str
     reference: str
     amount: int
     currency: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +168,24 @@ class Gateway(Protocol):
     name: str
     currencies: tuple[str, ...]
     default_currency: str
+    open_for: timedelta  # how long a start can be paid
+    opens_page: bool  # whether `start` answers the address of a checkout page, which cannot be asked for again
 
     def is_configured(self) -> bool:
         """Whether its keys are set."""
 
-    def start(self, *, reference: str, amount: int, currency: str, notes: Mapping[str, str]) -> StartFact:
-        """Open a payment. The same reference gives the same start."""
+    def start(self, opening: Opening) -> StartFact:
+        """Open a payment. The same reference gives the same start, or Repeated where it is not told again."""
 
     def find_start(self, reference: str) -> StartFact | None:
         """The start under our reference, where one was opened whose answer we never read."""
 
     def fetch(self, ref: str, *, dispute_refs: Sequence[str] = ()) -> Snapshot:
         """What came of a start."""
+
+    def close(self, ref: str) -> None:
+        """See to it that nobody can pay a start any more. Quiet where the gateway has no such thing, and when it is
+        closed already; Rejected when it has been paid."""
 
     def capture(self, attempt_ref: str, *, amount: int, currency: str) -> None:
         """Take an authorised payment. Quiet when it is captured already."""
@@ -189,7 +220,7 @@ class Gateway(Protocol):
     def client(self, *, ref: str, amount: int, currency: str) -> dict[str, Any]:
         """What the gateway's front-end library needs."""
 
-    def checkout_url(self, *, ref: str, page_url: str, return_url: str) -> str:
+    def checkout_url(self, start: StartFact, *, page_url: str, return_url: str) -> str:
         """Where a browser pays without a front-end library: the gateway's own page, else ours at `page_url`."""
 
     def check_client(self, claim: Mapping[str, str], *, refs: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
@@ -22,6 +23,7 @@ from billing.gateways.base import (
     DisputeFact,
     DisputeStatus,
     Misconfigured,
+    Opening,
     Page,
     RefundFact,
     RefundStatus,
@@ -60,22 +62,24 @@ class Razorpay:
     name = "razorpay"
     currencies: tuple[str, ...] = ("INR",)
     default_currency = "INR"
+    open_for = timedelta(minutes=60)
+    opens_page = False
 
     def is_configured(self) -> bool:
         return bool(settings.RAZORPAY_KEY_ID and settings.RAZORPAY_KEY_SECRET)
 
     # --- What we ask it to do -----------------------------------------------------------------------------------------
 
-    def start(self, *, reference: str, amount: int, currency: str, notes: Mapping[str, str]) -> StartFact:
+    def start(self, opening: Opening) -> StartFact:
         """Open an order. `unique_receipt` makes Razorpay answer the same order for the same reference."""
         return _order(
             _call(
                 "POST",
                 "/v1/orders",
                 json={
-                    "amount": amount,
-                    "currency": currency,
-                    "receipt": reference,
+                    "amount": opening.amount,
+                    "currency": opening.currency,
+                    "receipt": opening.reference,
                     "unique_receipt": True,
                     "payment": {
                         "capture": "automatic",
@@ -85,10 +89,13 @@ class Razorpay:
                             "refund_speed": "normal",
                         },
                     },
-                    "notes": dict(notes),
+                    "notes": dict(opening.notes),
                 },
             )
         )
+
+    def close(self, ref: str) -> None:
+        """An order cannot be closed; money that comes later is still settled."""
 
     def capture(self, attempt_ref: str, *, amount: int, currency: str) -> None:
         """Take an authorised payment; the amount must be the authorised one."""
@@ -172,12 +179,12 @@ class Razorpay:
     def client(self, *, ref: str, amount: int, currency: str) -> dict[str, Any]:
         return {"order_id": ref, "key_id": settings.RAZORPAY_KEY_ID, "amount": amount, "currency": currency}
 
-    def checkout_url(self, *, ref: str, page_url: str, return_url: str) -> str:
+    def checkout_url(self, start: StartFact, *, page_url: str, return_url: str) -> str:
         """Razorpay itself has only a script for the browser, so our own page loads it; a stand-in has its own page."""
         if is_real():
             return page_url
         query = f"?{urlencode({'callback_url': return_url})}" if return_url else ""
-        return f"{settings.RAZORPAY_BASE_URL}/checkout/{ref}{query}"
+        return f"{settings.RAZORPAY_BASE_URL}/checkout/{start.ref}{query}"
 
     def check_client(self, claim: Mapping[str, str], *, refs: Sequence[str]) -> bool:
         """Source: HMAC-SHA256 with the API key's secret over `order_id|payment_id`, the order id being ours."""

@@ -176,7 +176,10 @@ class PaymentStart(UUIDModel):
     n = models.PositiveSmallIntegerField()
     gateway = models.CharField(max_length=16)
     reference = models.CharField(max_length=40, unique=True)
-    ref = models.CharField(max_length=64, null=True, help_text="The gateway's own id, once it has answered.")
+    ref = models.CharField(max_length=128, null=True, help_text="The gateway's own id, once it has answered.")
+    url = models.URLField(
+        max_length=2000, blank=True, default="", help_text="The gateway's checkout page, if it has one."
+    )
     amount = models.BigIntegerField()
     currency = models.CharField(max_length=3)
 

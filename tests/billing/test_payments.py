@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,17 @@ from accounts.models import User
 from audit.models import AuditLog
 from billing import gateways, ledger, payments, reconcile, refunds
 from billing.errors import PaymentSettled, SignatureInvalid
-from billing.gateways.base import AttemptFact, AttemptStatus, Snapshot, StartFact
+from billing.gateways.base import (
+    AttemptFact,
+    AttemptStatus,
+    Opening,
+    Rejected,
+    Repeated,
+    Snapshot,
+    StartFact,
+    Unclear,
+)
+from billing.gateways.razorpay import Razorpay
 from billing.models import Break, CreditLot, LedgerTransaction, Package, Payment, PaymentAttempt, PaymentStart, Refund
 from core import http
 from core.idempotency import Claim, claim_with_lease
@@ -763,3 +774,95 @@ def test_the_metrics_count_payments_by_gateway_and_state(alice: User, sandbox: R
 
     assert 'payments_total{gateway="razorpay",state="succeeded"} 1.0' in page
     assert 'payments_total{gateway="razorpay",state="pending"} 1.0' in page
+
+
+# --- Closing at the gateway -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["canceled", "expired", "superseded"])
+def test_what_is_closed_here_is_closed_at_the_gateway_first(
+    alice: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    payment = start(alice)
+    closed: list[tuple[str, str]] = []
+    monkeypatch.setattr(Razorpay, "close", lambda self, ref: closed.append((ref, fresh(payment).state)))
+
+    if end == "canceled":
+        payments.cancel(payment)
+    elif end == "expired":
+        payments.expire(payment)
+        assert closed == []  # its time is not over
+        Payment.objects.update(expires_at=Now())
+        payments.expire(payment)
+    else:
+        Package.objects.filter(code="BASIC").update(amount=50_000)
+        start(alice)
+
+    assert closed == [(order_of(payment), "pending")]
+    assert fresh(payment).state == ("expired" if end == "expired" else "canceled")
+    books.check()
+
+
+def test_what_was_paid_while_it_was_being_closed_is_settled(
+    alice: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = start(alice)
+
+    def close(self: Razorpay, ref: str) -> None:
+        pay(sandbox, payment)
+        raise Rejected("it has been paid", status=400)
+
+    monkeypatch.setattr(Razorpay, "close", close)
+
+    with pytest.raises(PaymentSettled):
+        payments.cancel(payment)
+
+    assert fresh(payment).state == "succeeded"
+    assert available(alice) == 105
+    books.check()
+
+
+def test_a_gateway_that_does_not_answer_keeps_nothing_open(
+    alice: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = start(alice)
+
+    def close(self: Razorpay, ref: str) -> None:
+        raise Unclear("no answer")
+
+    monkeypatch.setattr(Razorpay, "close", close)
+
+    assert payments.cancel(payment).state == "canceled"
+
+
+def test_a_page_that_was_told_once_and_lost_is_opened_again_under_the_next_reference(
+    alice: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Razorpay.start
+    asked: list[str] = []
+
+    def start_once(self: Razorpay, opening: Opening) -> StartFact:
+        asked.append(opening.reference)
+        if len(asked) == 1:
+            real(self, opening)
+            raise Unclear("no answer")
+        if asked.count(opening.reference) > 1:
+            raise Repeated("you had that", status=400)
+        return replace(real(self, opening), url="https://gateway.example/pay/1")
+
+    monkeypatch.setattr(Razorpay, "start", start_once)
+    monkeypatch.setattr(Razorpay, "opens_page", True)
+
+    assert post(alice, "payments", {"item": "package:BASIC", "gateway": "razorpay"}, key="a").status_code == 502
+    again = post(alice, "payments", {"item": "package:BASIC", "gateway": "razorpay"}, key="a")
+
+    assert again.status_code == 201
+    payment = Payment.objects.get()
+    assert asked == [f"{payment.pk}-1", f"{payment.pk}-1", f"{payment.pk}-2"]
+    first, second = payment.starts.order_by("n")
+    assert first.ref
+    assert first.ref != second.ref
+    assert (first.url, second.url) == ("", "https://gateway.example/pay/1")
+    sandbox.checkout(first.ref)  # whichever is paid counts
+    assert payments.refresh(payment).state == "succeeded"
+    books.check()

@@ -11,9 +11,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from billing import gateways, payments, webhooks
+from billing import gateways, payments
 from billing.gateways.razorpay import WEBHOOK_AGE_S, verify_webhook
 from billing.models import LedgerTransaction, PaymentAttempt, PaymentStart
+from billing.webhooks import razorpay as webhooks
 from inbox import deliveries
 from inbox.deliveries import Outcome, Verdict
 from inbox.models import Delivery
@@ -168,11 +169,11 @@ def test_an_order_of_somebody_else_stays_unmatched(alice: User, sandbox: Running
     order = sandbox.ask("POST", "/razorpay/v1/orders", {"amount": 100, "currency": "INR"}, auth=auth)
     event = {"event": "order.paid", "payload": {"order": {"entity": {"id": order["id"]}}}}
 
-    assert webhooks.handle_razorpay(event, stale=False) is Outcome.UNMATCHED
+    assert webhooks.handle(event, stale=False) is Outcome.UNMATCHED
     event["payload"]["order"]["entity"]["id"] = "order_nobody"  # type: ignore[index]
-    assert webhooks.handle_razorpay(event, stale=False) is Outcome.UNMATCHED
+    assert webhooks.handle(event, stale=False) is Outcome.UNMATCHED
     event["payload"]["order"]["entity"]["id"] = "../../payments"  # type: ignore[index]
-    assert webhooks.handle_razorpay(event, stale=False) is Outcome.UNMATCHED
+    assert webhooks.handle(event, stale=False) is Outcome.UNMATCHED
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_an_order_of_somebody_else_stays_unmatched(alice: User, sandbox: Running
 def test_unknown_and_misshapen_events_do_no_harm(
     sandbox: RunningSandbox, event: dict[str, Any], outcome: Outcome
 ) -> None:
-    assert webhooks.handle_razorpay(event, stale=False) is outcome
+    assert webhooks.handle(event, stale=False) is outcome
 
 
 def test_a_webhook_while_the_gateway_is_away_is_tried_again(alice: User, sandbox: RunningSandbox) -> None:

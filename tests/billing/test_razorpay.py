@@ -16,8 +16,10 @@ from billing.gateways.base import (
     AttemptStatus,
     DisputeStatus,
     Misconfigured,
+    Opening,
     RefundStatus,
     Rejected,
+    StartFact,
     Unclear,
     Unreachable,
 )
@@ -82,6 +84,20 @@ def razorpay() -> Razorpay:
     return Razorpay()
 
 
+def opening(amount: int) -> Opening:
+    return Opening(
+        reference="r-1",
+        amount=amount,
+        currency="INR",
+        title="Basic",
+        flow="client",
+        return_url="https://shop.example/pay/x/done",
+        email="a@example.com",
+        name="",
+        notes={"payment": "p"},
+    )
+
+
 def says(stub: type[Stub], body: Any, status: int = 200, **headers: str) -> None:
     stub.answer = (status, body if isinstance(body, str) else json.dumps(body), headers)
 
@@ -91,7 +107,7 @@ def test_an_order_is_asked_for_in_paise_with_our_reference_and_automatic_capture
 ) -> None:
     says(stub, ORDER)
 
-    fact = razorpay.start(reference="r-1", amount=49900, currency="INR", notes={"payment": "p"})
+    fact = razorpay.start(opening(49900))
 
     [(method, path, headers, body)] = stub.asked
     assert (method, path) == ("POST", "/v1/orders")
@@ -158,7 +174,7 @@ def test_each_answer_is_what_it_means_for_the_money(
     says(stub, body, status)
 
     with pytest.raises(expected):
-        razorpay.start(reference="r-1", amount=49900, currency="INR", notes={})
+        razorpay.start(opening(49900))
 
 
 def test_the_refusals_words_survive(stub: type[Stub], razorpay: Razorpay) -> None:
@@ -166,7 +182,7 @@ def test_the_refusals_words_survive(stub: type[Stub], razorpay: Razorpay) -> Non
     says(stub, {"error": error}, 400)
 
     with pytest.raises(Rejected) as refused:
-        razorpay.start(reference="r-1", amount=1, currency="INR", notes={})
+        razorpay.start(opening(1))
 
     found = refused.value
     assert (str(found), found.status, found.code, found.field) == ("Too little", 400, "input_validation", "amount")
@@ -297,7 +313,9 @@ def test_who_has_a_checkout_page_of_its_own(razorpay: Razorpay, settings: Settin
     settings.RAZORPAY_BASE_URL = url
 
     assert is_real() is real
-    found = razorpay.checkout_url(ref="order_1", page_url="https://shop.example/pay/x", return_url="")
+    found = razorpay.checkout_url(
+        StartFact("order_1", "r-1", 49900, "INR"), page_url="https://shop.example/pay/x", return_url=""
+    )
     assert found == ("https://shop.example/pay/x" if real else f"{url}/checkout/order_1")
 
 

@@ -26,7 +26,7 @@ _DISPUTE_EVENTS = {
 }
 
 
-def handle_razorpay(event: dict[str, Any], *, stale: bool) -> Outcome:
+def handle(event: dict[str, Any], *, stale: bool) -> Outcome:
     """Find the payment that an event is about and look at it; how old the event is makes no difference to that.
 
     Idempotent: looking is.
