@@ -20,6 +20,7 @@ from accounts.emails import fold
 from accounts.errors import AccountSuspended, InvalidCredentials, ReauthenticationRequired, RefreshReused, SessionEnded
 from accounts.models import EndReason, Session, User, UserStatus
 from core import context
+from core.ids import new_id
 
 security = structlog.get_logger("security")
 
@@ -51,7 +52,7 @@ def sign_in(*, email: str, password: str, remember: bool = False) -> Session:
     """Open a session for whoever knows the password.
 
     An unknown address costs as much time as a wrong password: both hash once and write the same.
-    Raises: InvalidCredentials, AccountSuspended.
+    Raises: InvalidCredentials, AccountSuspended, SessionEnded.
     """
     user = _by_email(email)
     if user is None:
@@ -92,27 +93,53 @@ def _refused(user: User | None, reason: str) -> None:
 
 @audit.writes("session")
 def open_for(user: User, *, remember: bool) -> Session:
-    """Open a session for somebody who has just proved who they are."""
+    """Open a session for somebody who has just proved who they are.
+
+    One statement, in which the person must still be as they were when that was proved: a password changed or an
+    account suspended meanwhile opens nothing.
+    Raises: SessionEnded.
+    """
     now = context.current()
-    with transaction.atomic():
-        session = Session.objects.create(
-            user=user,
-            ip=now.ip,
-            user_agent=now.user_agent[:400],
-            remember=remember,
-            expires_at=Now() + lifetime(remember=remember),
-        )
-        User.objects.filter(pk=user.pk).update(last_login=Now())
-        audit.record(
-            "user.logged_in",
-            user,
-            metadata={"session": str(session.pk), "remember": remember},
-            user=user,
-            actor_id=user.pk,
-        )
+    names = [field.attname for field in Session._meta.concrete_fields]
+    values = {
+        "session": new_id(),
+        "user": user.pk,
+        "epoch": user.epoch,
+        "session_ip": now.ip,
+        "agent": now.user_agent[:400],
+        "remember": remember,
+        "lives": lifetime(remember=remember),
+    }
+    row = audit.change(
+        _OPEN.format(columns=", ".join(names)),
+        values,
+        action="user.logged_in",
+        subject=user,
+        metadata={"session": str(values["session"]), "remember": remember},
+        user=user,
+        actor_id=user.pk,
+    )
+    if row is None:
+        security.warning("login", outcome="changed_meanwhile", user=str(user.pk))
+        raise SessionEnded
+    session = Session.from_db("default", names, row)
     session.user = user
+    user.last_login = session.created_at
     security.info("login", outcome="ok", user=str(user.pk), session=str(session.pk))
     return session
+
+
+_OPEN = """
+still AS (
+    UPDATE accounts_user SET last_login = statement_timestamp()
+    WHERE id = %(user)s AND epoch = %(epoch)s AND status = 'active' RETURNING id
+),
+change AS (
+    INSERT INTO accounts_session (id, user_id, ip, user_agent, remember, rotation, expires_at, end_reason)
+    SELECT %(session)s, id, %(session_ip)s, %(agent)s, %(remember)s, 0, statement_timestamp() + %(lives)s, ''
+    FROM still
+    RETURNING {columns}
+)"""
 
 
 def authenticate(*, session_id: uuid.UUID, user_id: uuid.UUID, epoch: int) -> Session:

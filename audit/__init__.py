@@ -1,5 +1,5 @@
 """The audit log: `audit.record(...)` in the transaction of the change."""
 
-from audit.trail import record, writes
+from audit.trail import change, record, writes
 
-__all__ = ["record", "writes"]
+__all__ = ["change", "record", "writes"]

@@ -29,17 +29,20 @@ _recorded: ContextVar[list[str] | None] = ContextVar("audit_recorded", default=N
 
 _WRITE_SQL = re.compile(r'^\s*(INSERT INTO|UPDATE|DELETE FROM)\s+(?!"?(audit_|core_|notifications_|django_))', re.I)
 
-_INSERT = """
-WITH fact AS (
+_FACT = """
+fact AS (
     INSERT INTO audit_auditlog (action, entity_type, entity_id, user_id, actor_id, on_behalf_of_id, source,
                                 request_id, old, new, metadata, detail_hash)
-    VALUES (%(action)s, %(entity_type)s, %(entity_id)s, %(user)s, %(actor)s, %(on_behalf_of)s, %(source)s,
-            %(request_id)s, %(old)s, %(new)s, %(metadata)s, %(detail_hash)s)
+    SELECT %(action)s, %(entity_type)s, %(entity_id)s, %(user)s, %(actor)s, %(on_behalf_of)s, %(source)s,
+           %(request_id)s, %(old)s, %(new)s, %(metadata)s, %(detail_hash)s
+    {of}
     RETURNING id
-)
+)"""
+_DETAIL = """
 INSERT INTO audit_auditdetail (log_id, salt, ip, user_agent, personal)
 SELECT id, %(salt)s, %(ip)s, %(user_agent)s, %(personal)s FROM fact WHERE %(salt)s::bytea IS NOT NULL
 """
+_INSERT = f"WITH {_FACT.format(of='')} {_DETAIL}"
 
 
 def detail_hash(salt: bytes, ip: str | None, user_agent: str, personal: dict[str, Any]) -> bytes:
@@ -67,34 +70,74 @@ def record(
     `action` is `<entity>.<past verb>`. `user` (a row or an id) is whose object it is. Actor, address, request and
     source come from core.context. What identifies a person (e-mail, name) goes into `personal`, never elsewhere.
     """
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, _values(action, subject, old, new, metadata, user, actor_id, personal))
+    _note(action)
+
+
+def change(
+    ctes: str,
+    values: dict[str, Any],
+    *,
+    action: str,
+    subject: Subject,
+    metadata: dict[str, Any] | None = None,
+    user: Any = None,
+    actor_id: uuid.UUID | None = None,
+) -> tuple[Any, ...] | None:
+    """Change a row and add the fact about it in one statement, which needs no transaction around it.
+
+    `ctes` are the statements of a WITH; the one called `change` returns at most one row, which is the answer. If it
+    returns none nothing was changed, and there is no fact. For the few hot paths where round trips count.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH {ctes}, {_FACT.format(of='FROM change')}, detail AS ({_DETAIL}) SELECT * FROM change",
+            values | _values(action, subject, None, None, metadata, user, actor_id, None),
+        )
+        row: tuple[Any, ...] | None = cursor.fetchone()
+    if row is not None:
+        _note(action)
+    return row
+
+
+def _values(
+    action: str,
+    subject: Subject,
+    old: dict[str, Any] | None,
+    new: dict[str, Any] | None,
+    metadata: dict[str, Any] | None,
+    user: Any,
+    actor_id: uuid.UUID | None,
+    personal: dict[str, Any] | None,
+) -> dict[str, Any]:
     now = context.current()
     entity_type, entity_id = (
         (subject._meta.model_name or "", subject.pk) if isinstance(subject, models.Model) else subject
     )
     salt = secrets.token_bytes(16) if now.ip or now.user_agent or personal else None
     personal = personal or {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _INSERT,
-            {
-                "action": action,
-                "entity_type": entity_type,
-                "entity_id": str(entity_id),
-                "user": getattr(user, "pk", user),
-                "actor": actor_id or now.actor_id,
-                "on_behalf_of": now.on_behalf_of_id,
-                "source": now.source,
-                "request_id": now.request_id,
-                "old": _json(old),
-                "new": _json(new),
-                "metadata": _json(metadata or {}),
-                "detail_hash": detail_hash(salt, now.ip, now.user_agent, personal) if salt else None,
-                "salt": salt,
-                "ip": now.ip,
-                "user_agent": now.user_agent,
-                "personal": _json(personal),
-            },
-        )
+    return {
+        "action": action,
+        "entity_type": entity_type,
+        "entity_id": str(entity_id),
+        "user": getattr(user, "pk", user),
+        "actor": actor_id or now.actor_id,
+        "on_behalf_of": now.on_behalf_of_id,
+        "source": now.source,
+        "request_id": now.request_id,
+        "old": _json(old),
+        "new": _json(new),
+        "metadata": _json(metadata or {}),
+        "detail_hash": detail_hash(salt, now.ip, now.user_agent, personal) if salt else None,
+        "salt": salt,
+        "ip": now.ip,
+        "user_agent": now.user_agent,
+        "personal": _json(personal),
+    }
+
+
+def _note(action: str) -> None:
     seen = _recorded.get()
     if seen is not None:
         seen.append(action)

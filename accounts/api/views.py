@@ -46,7 +46,7 @@ class AuthViewSet(ViewSet):
     pagination_class = None
     errors = {
         "register": [errors.EmailTaken, Unavailable],
-        "login": [errors.InvalidCredentials, errors.AccountSuspended, Unavailable],
+        "login": [errors.InvalidCredentials, errors.AccountSuspended, errors.SessionEnded, Unavailable],
         "refresh": [*TOKEN_ERRORS, errors.RefreshReused, Unavailable],
         "verify_email": [errors.VerificationInvalid, errors.VerificationExpired, Unavailable],
     }
