@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction
 
 import audit
+from core import public
 from generation.models import BlockedTerm, Operation
 
 
@@ -18,6 +19,8 @@ def save(row: Operation | BlockedTerm, *, changed: Sequence[str], actor: Any) ->
     with transaction.atomic():
         before = type(row)._default_manager.select_for_update().filter(pk=row.pk).first()
         row.save()
+        if isinstance(row, Operation):
+            public.changed("operations")
         audit.record(
             f"{kind}.updated" if before else f"{kind}.created",
             row,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +34,23 @@ class MomentFilter(IsoDateTimeFilter):
     field_class = _MomentField
 
 
+def refuse_unknown(request: Request, known: Iterable[str] = ()) -> None:
+    """Hold the query string against what the view knows.
+
+    Raises: Invalid naming the first parameters that nobody reads.
+    """
+    unknown = sorted(set(request.query_params).difference(known))[:MAX_NAMED]
+    if unknown:
+        raise Invalid(
+            details=[detail("unknown_parameter", f"There is no parameter {name!r}.", name) for name in unknown]
+        )
+
+
 class StrictFilterBackend(DjangoFilterBackend):
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         filterset_class = self.get_filterset_class(view, queryset)
-        known = {"page", "limit", "format"} | set(filterset_class.base_filters if filterset_class else ())
-        unknown = sorted(set(request.query_params) - known)[:MAX_NAMED]
-        if unknown:
-            raise Invalid(
-                details=[detail("unknown_parameter", f"There is no parameter {name!r}.", name) for name in unknown]
-            )
+        refuse_unknown(
+            request, {"page", "limit", "format"} | set(filterset_class.base_filters if filterset_class else ())
+        )
         found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return found

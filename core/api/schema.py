@@ -21,7 +21,7 @@ class AutoSchema(Base):
 
     def get_override_parameters(self) -> list[Any]:
         found: list[Any] = list(super().get_override_parameters())
-        method: Any = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
+        method = self._method()
         if hasattr(method, "idempotency_required"):
             found.append(
                 OpenApiParameter(
@@ -32,7 +32,17 @@ class AutoSchema(Base):
                     description="One fresh value for each thing you want done; the same value repeats the answer.",
                 )
             )
+        if hasattr(self._method(), "is_kept"):
+            found.append(
+                OpenApiParameter(
+                    "If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of the answer that you kept."
+                )
+            )
         return found
+
+    def _method(self) -> Any:
+        """The view's function for this operation."""
+        return getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         """The operation's own answers, and one entry for each status that it can refuse with."""
@@ -47,6 +57,8 @@ class AutoSchema(Base):
                 examples=[_example(kind) for kind in kinds],
             )
             found.setdefault(status, self._get_response_for_code(refusal, status, direction=direction))
+        if hasattr(self._method(), "is_kept"):
+            found["304"] = {"description": "The answer that you kept still holds."}
         return dict(sorted(found.items()))
 
     def _errors(self) -> list[type[errors.Error]]:
@@ -65,7 +77,7 @@ class AutoSchema(Base):
             found.append(errors.Invalid)
         if "{" in self.path:
             found.append(errors.NotFound)
-        method: Any = getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
+        method = self._method()
         if hasattr(method, "idempotency_required"):
             found += [errors.IdempotencyMismatch, errors.IdempotencyInProgress, errors.Conflict]
             if method.idempotency_required:

@@ -17,6 +17,7 @@ from billing.errors import DebtOutstanding, InsufficientCredits
 from core import storage
 from core.api.idempotency import idempotent
 from core.api.permissions import Public
+from core.api.public import kept
 from core.api.serializers import refuse_fields
 from core.api.views import ViewSet
 from core.errors import Invalid, NotFound, detail
@@ -244,5 +245,6 @@ class OperationViewSet(ViewSet):
         summary="What can be ordered",
         responses=serializers.OperationSerializer(many=True),
     )
+    @kept("operations")
     def list(self, request: Request) -> Response:
         return Response(serializers.OperationSerializer(self.filter_queryset(self.get_queryset()), many=True).data)

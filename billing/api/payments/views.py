@@ -16,8 +16,10 @@ from billing.api.payments import serializers
 from billing.api.payments.filters import PackageFilter, PaymentFilter
 from billing.errors import CurrencyNotSold, GatewayUnavailable, NotForSale, PaymentSettled, SignatureInvalid
 from billing.models import Package, Payment
+from core.api.filters import refuse_unknown
 from core.api.idempotency import idempotent
 from core.api.permissions import IsVerified, Public
+from core.api.public import kept
 from core.api.serializers import refuse_fields
 from core.api.views import ViewSet
 from core.errors import BadGateway, Unavailable
@@ -47,17 +49,20 @@ _SHOWN = OpenApiExample("payment", value=_PAYMENT, response_only=True, status_co
 
 
 class PackageViewSet(ListModelMixin, ViewSet):
+    authentication_classes = []
     permission_classes = [Public]
     serializer_class = serializers.PackageSerializer
     filterset_class = PackageFilter
     queryset = Package.objects.filter(is_shown=True).order_by("currency", "position", "credits")
 
     @extend_schema(operation_id="credits_packages", summary="Packages of credits")
+    @kept("prices")
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
 
 
 class CatalogueViewSet(ViewSet):
+    authentication_classes = []
     permission_classes = [Public]
     pagination_class = None
     filter_backends = ()
@@ -67,7 +72,9 @@ class CatalogueViewSet(ViewSet):
         summary="Everything that is sold, and how it can be paid",
         responses=serializers.PricingSerializer,
     )
+    @kept("prices")
     def retrieve(self, request: Request) -> Response:
+        refuse_unknown(request)
         shown = {
             "packages": pricing.packages(),
             "custom_credits": pricing.custom_prices(),
