@@ -19,13 +19,13 @@ from core.api.renderers import encode
 View = Callable[..., Response]
 
 
-def kept(name: str) -> Callable[[View], Callable[..., HttpResponseBase]]:
+def kept(name: str) -> Callable[[View], Callable[..., Any]]:
     """Keep the view's answers under `name` until `core.public.changed(name)`. Refusals are not kept.
 
     For views that answer everybody alike: set `authentication_classes = []` beside it.
     """
 
-    def decorate(view: View) -> Callable[..., HttpResponseBase]:
+    def decorate(view: View) -> Callable[..., Any]:
         @functools.wraps(view)
         def wrapped(self: Any, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
             which = f"{request.path}?{urlencode(sorted(request.query_params.lists()), doseq=True)}"
