@@ -34,6 +34,7 @@ def unsafe_settings() -> list[tuple[str, str]]:
         wrong.append(("PUBLIC_URL is not https", "set PUBLIC_URL to the https address clients reach"))
     for provider, key in (
         ("RAZORPAY", settings.RAZORPAY_KEY_ID),
+        ("STRIPE", settings.STRIPE_SECRET_KEY),
         ("MAGIC_HOUR", settings.MAGIC_HOUR_API_KEY),
     ):
         if key and not getattr(settings, f"{provider}_WEBHOOK_SECRET"):

@@ -15,10 +15,15 @@ from sandbox.magic_hour import projects
 from sandbox.razorpay import api as razorpay_api
 from sandbox.razorpay import checkout, payments, refunds
 from sandbox.razorpay import dashboard as razorpay_dashboard
+from sandbox.stripe import api as stripe_api
+from sandbox.stripe import checkout as stripe_checkout
+from sandbox.stripe import dashboard as stripe_dashboard
+from sandbox.stripe import intents, sessions
+from sandbox.stripe import refunds as stripe_refunds
 
 
 def build(box: Box) -> Starlette:
-    for module in (payments, refunds, projects):
+    for module in (payments, refunds, intents, sessions, stripe_refunds, projects):
         module.register(box)
     app = Starlette(
         routes=[
@@ -27,6 +32,8 @@ def build(box: Box) -> Starlette:
             Mount("/control", routes=control.routes),
             Mount("/razorpay/v1", routes=razorpay_api.routes),
             Mount("/razorpay", routes=[*checkout.routes, *razorpay_dashboard.routes]),
+            Mount("/stripe/v1", routes=stripe_api.routes),
+            Mount("/stripe", routes=[*stripe_checkout.routes, *stripe_dashboard.routes]),
             Mount("/magic-hour", routes=[*magic_hour_api.routes, *magic_hour_dashboard.routes]),
         ],
         middleware=[Middleware(Faults, box=box)],

@@ -18,7 +18,7 @@ from sandbox.magic import HUGE_BYTES, RETRY_AFTER_S
 from sandbox.state import Doc
 from sandbox.tokens import new_id
 
-PROVIDERS = ("razorpay", "magic-hour", "smtp")
+PROVIDERS = ("razorpay", "stripe", "magic-hour", "smtp")
 STATUSES = ("400", "401", "403", "404", "429", "500", "502", "503")
 CONTENT = ("wrongtype", "truncated", "huge")
 MODES = ("refuse", "slow", "hang", *CONTENT, *STATUSES)
@@ -195,6 +195,9 @@ def _wrong(mode: str, provider: str, *, is_download: bool) -> Response:
                 "metadata": {},
             }
         }  # fmt: skip
+    if provider == "stripe":
+        kind = "api_error" if status >= 500 else "invalid_request_error"
+        body = {"error": {"message": f"Simulated {status}", "type": kind}}
     headers = {"Retry-After": str(RETRY_AFTER_S)} if mode == "429" else {}
     return Response(json.dumps(body), status_code=status, media_type="application/json", headers=headers)
 

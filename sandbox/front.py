@@ -10,6 +10,7 @@ from sandbox import faults, magic, webhooks
 from sandbox.box import box_of
 from sandbox.pages import Html, button, clock, code, done, joined, markup, page, pretty, table, tag
 from sandbox.razorpay import cards
+from sandbox.stripe import cards as stripe_cards
 
 PAGE_LENGTH = 100
 CONTROL = (
@@ -34,6 +35,7 @@ async def home(request: Request) -> Response:
     origin = f"{request.url.scheme}://{request.url.netloc}"
     addresses = (
         ("RAZORPAY_BASE_URL", f"{origin}/razorpay", settings.razorpay_key_id),
+        ("STRIPE_BASE_URL", f"{origin}/stripe", "STRIPE_SECRET_KEY"),
         ("MAGIC_HOUR_BASE_URL", f"{origin}/magic-hour", "MAGIC_HOUR_API_KEY"),
         ("EMAIL_URL", f"smtp://{settings.host}:{settings.smtp_port}", "no password"),
         *((f"webhooks of {name}", settings.public_url + end.path, "") for name, end in webhooks.ENDPOINTS.items()),
@@ -41,14 +43,15 @@ async def home(request: Request) -> Response:
     test_cards = [
         *((cards.spaced(number), f"{name}, pays") for number, name in cards.GOOD.items()),
         *((cards.spaced(number), reason.replace("_", " ")) for number, (reason, _) in cards.BAD.items()),
+        *((f"Stripe {cards.spaced(card.number)}", card.what) for card in stripe_cards.CARDS.values()),
         ("success@razorpay", "UPI, pays"),
         ("failure@razorpay", "UPI, fails"),
         ("754081", "one-time password: 4 to 10 digits pay, fewer fail"),
     ]
     return page(
         "Sandbox",
-        Html("<h1>Sandbox</h1><p class=lead>The outside world, simulated on this machine: a payment gateway, a picture "
-             "provider and a mail server. No money moves and nothing leaves.</p>"),
+        Html("<h1>Sandbox</h1><p class=lead>The outside world, simulated on this machine: payment gateways, a "
+             "picture provider and a mail server. No money moves and nothing leaves.</p>"),
         table(("Setting", "Address", "Key"), ((code(n), code(a), k) for n, a, k in addresses)),
         Html("<h2>Magic words, in a prompt or a name</h2>"),
         table(("Text", "What happens"), ((code(word), what) for word, what in magic.TEXTS.items())),

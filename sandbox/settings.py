@@ -23,6 +23,8 @@ class Settings:
     razorpay_key_id: str
     razorpay_key_secret: str
     razorpay_webhook_secret: str
+    stripe_secret_key: str
+    stripe_webhook_secret: str
     magic_hour_api_key: str
     magic_hour_webhook_secret: str
     speed_s: float
@@ -56,6 +58,8 @@ class Settings:
             razorpay_key_id=_secret(environ, "RAZORPAY_KEY_ID", "rzp_test_sandbox"),
             razorpay_key_secret=_secret(environ, "RAZORPAY_KEY_SECRET", "sandbox_key_secret"),
             razorpay_webhook_secret=_secret(environ, "RAZORPAY_WEBHOOK_SECRET", "sandbox_webhook_secret"),
+            stripe_secret_key=_secret(environ, "STRIPE_SECRET_KEY", "sk_test_sandbox"),
+            stripe_webhook_secret=_secret(environ, "STRIPE_WEBHOOK_SECRET", "whsec_sandbox"),
             magic_hour_api_key=_secret(environ, "MAGIC_HOUR_API_KEY", "mhk_test_sandbox"),
             magic_hour_webhook_secret=_secret(environ, "MAGIC_HOUR_WEBHOOK_SECRET", "sandbox_webhook_secret"),
             speed_s=_seconds(environ, "SANDBOX_SPEED_S", 1),

@@ -123,5 +123,5 @@ class Store:
 
 
 def _created_at(doc: Doc) -> int:
-    stated = doc.get("created_at")
+    stated = doc.get("created_at", doc.get("created"))
     return int(stated) if isinstance(stated, int | float) else int(time.time())

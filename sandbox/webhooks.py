@@ -27,6 +27,11 @@ def razorpay_signature(secret: str, body: bytes) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
+def stripe_signature(secret: str, timestamp: int, body: bytes) -> str:
+    """Source: Stripe's webhook guide: `<timestamp>.<raw body>`."""
+    return hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+
+
 def magic_hour_signature(secret: str, timestamp: int, body: bytes) -> str:
     """Source: Magic Hour webhook guide: `<timestamp>.<raw body>`."""
     return hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
@@ -46,6 +51,12 @@ def _razorpay_headers(settings: Settings, body: bytes, event_id: str) -> Mapping
     }
 
 
+def _stripe_headers(settings: Settings, body: bytes, event_id: str) -> Mapping[str, str]:
+    timestamp = int(time.time())
+    signature = stripe_signature(settings.stripe_webhook_secret, timestamp, body)
+    return {"Stripe-Signature": f"t={timestamp},v1={signature}"}
+
+
 def _magic_hour_headers(settings: Settings, body: bytes, event_id: str) -> Mapping[str, str]:
     timestamp = int(time.time())
     return {
@@ -56,6 +67,7 @@ def _magic_hour_headers(settings: Settings, body: bytes, event_id: str) -> Mappi
 
 ENDPOINTS = {
     "razorpay": Endpoint("/api/v1/webhooks/razorpay", 5, _razorpay_headers),
+    "stripe": Endpoint("/api/v1/webhooks/stripe", 10, _stripe_headers),
     "magic-hour": Endpoint("/api/v1/webhooks/magic-hour", 10, _magic_hour_headers),
 }
 

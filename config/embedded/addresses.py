@@ -136,6 +136,9 @@ SECRETS: dict[str, Callable[[], str]] = {
     "RAZORPAY_KEY_ID": _text(14, "rzp_test_"),
     "RAZORPAY_KEY_SECRET": _text(24),
     "RAZORPAY_WEBHOOK_SECRET": _text(32),
+    "STRIPE_SECRET_KEY": _text(24, "sk_test_"),
+    "STRIPE_PUBLISHABLE_KEY": _text(24, "pk_test_"),
+    "STRIPE_WEBHOOK_SECRET": _text(32, "whsec_"),
     "MAGIC_HOUR_API_KEY": _text(40, "mhk_sandbox_"),
     "MAGIC_HOUR_WEBHOOK_SECRET": _text(40),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import magic_hour
 import pytest
 import razorpay
+import stripe
 
 from tests.sandbox import portraits
 from tests.sandbox.process import RunningSandbox, running_sandbox
@@ -43,6 +44,14 @@ def gateway(sandbox: RunningSandbox) -> razorpay.Client:
     """Razorpay's official SDK."""
     keys = (sandbox.keys["RAZORPAY_KEY_ID"], sandbox.keys["RAZORPAY_KEY_SECRET"])
     return razorpay.Client(auth=keys, base_url=sandbox.razorpay_url)
+
+
+@pytest.fixture
+def bank(sandbox: RunningSandbox) -> stripe.StripeClient:
+    """Stripe's official SDK."""
+    return stripe.StripeClient(
+        sandbox.keys["STRIPE_SECRET_KEY"], base_addresses={"api": sandbox.stripe_url}, max_network_retries=0
+    )
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ KEYS = {
     "RAZORPAY_KEY_ID": "rzp_test_tests",
     "RAZORPAY_KEY_SECRET": "rz_key_secret_example",
     "RAZORPAY_WEBHOOK_SECRET": "rz_webhook_secret_example",
+    "STRIPE_SECRET_KEY": "sk_test_tests",
+    "STRIPE_WEBHOOK_SECRET": "whsec_example",
     "MAGIC_HOUR_API_KEY": "mhk_test_tests",
     "MAGIC_HOUR_WEBHOOK_SECRET": "mh_secret_example",
 }
@@ -62,6 +64,10 @@ class RunningSandbox:
         return f"{self.base_url}/razorpay"
 
     @property
+    def stripe_url(self) -> str:
+        return f"{self.base_url}/stripe"
+
+    @property
     def magic_hour_url(self) -> str:
         return f"{self.base_url}/magic-hour"
 
@@ -70,6 +76,7 @@ class RunningSandbox:
         """The settings that point Atelier at this sandbox."""
         return self.keys | {
             "RAZORPAY_BASE_URL": self.razorpay_url,
+            "STRIPE_BASE_URL": self.stripe_url,
             "MAGIC_HOUR_BASE_URL": self.magic_hour_url,
             "EMAIL_URL": self.smtp_url,
         }
@@ -124,6 +131,15 @@ class RunningSandbox:
         """Act on the gateway's dashboard: ("payments", id, "refund"|"dispute"|"authorize"|"capture"),
         ("disputes", id, "win"|"lose"|"review"|"close"|"action-required"), ("refunds", id, "process"|"fail")."""
         return dict(self.ask("POST", f"/razorpay/dashboard/{things}/{id}/{act}", form))
+
+    def stripe_checkout(self, id: str, act: str = "pay", **form: Any) -> dict[str, Any]:
+        """Press a button of Stripe's checkout: pay, fail, abandon, and for 3-D Secure authenticate or refuse."""
+        return dict(self.call("POST", f"/stripe/checkout/{id}/{act}", form).json())
+
+    def stripe_dashboard(self, things: str, id: str, act: str, **form: Any) -> dict[str, Any]:
+        """Act on Stripe's dashboard: ("charges", id, "refund"|"dispute"|"inquire"),
+        ("disputes", id, "review"|"win"|"lose"|"close"), ("refunds", id, "succeed"|"fail")."""
+        return dict(self.ask("POST", f"/stripe/dashboard/{things}/{id}/{act}", form))
 
     def messages(self, to: str = "", subject: str = "") -> list[dict[str, Any]]:
         """Mails received, newest first."""

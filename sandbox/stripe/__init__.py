@@ -1,0 +1,1 @@
+"""Stripe: payment intents, checkout sessions, refunds, disputes, the hosted checkout and the gateway's dashboard."""
