@@ -10,6 +10,8 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.forms import UserCreationForm
 
 from accounts import staff
@@ -18,6 +20,8 @@ from accounts.models import EmailVerification, Session, User
 from core.admin import ModelAdmin, ReadOnlyModelAdmin
 
 admin.site.unregister(Group)
+for device in (StaticDevice, TOTPDevice):
+    admin.site.unregister(device)  # their pages show secrets; accounts.mfa looks after them
 
 
 @admin.register(Group)

@@ -35,6 +35,18 @@ class ReauthenticationRequired(Error):
     message = "Sign in again first: this is possible only within ten minutes of signing in."
 
 
+class OtpRequired(Error):
+    code = "otp_required"
+    status = 401
+    message = "Send `otp`: the code of your authenticator app, or a recovery code."
+
+
+class OtpInvalid(Error):
+    code = "otp_invalid"
+    status = 401
+    message = "This code is wrong, has run out or was used before."
+
+
 class AccountSuspended(Error):
     code = "account_suspended"
     status = 403

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from unfold.forms import AuthenticationForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts import sessions
+from accounts import mfa, sessions
 from accounts.models import User
 from core import context, ratelimit
 from core.errors import RateLimited, Unavailable
@@ -33,5 +35,30 @@ class ConsoleLoginForm(AuthenticationForm):  # type: ignore[misc]
             raise
         user = self.get_user()
         assert isinstance(user, User)
-        sessions.note_console_login(user.email, user)
+        if not mfa.is_asked_of(user):  # who is asked for more has not entered yet
+            sessions.note_console_login(user.email, user)
         return cleaned
+
+
+def _code(label: str, help_text: str) -> forms.CharField:
+    widget = UnfoldAdminTextInputWidget(attrs={"autocomplete": "one-time-code", "spellcheck": "false", "autofocus": True})
+    return forms.CharField(max_length=40, label=label, help_text=help_text, widget=widget)
+
+
+class CodeForm(forms.Form):
+    """A proof of the second factor."""
+
+    code = _code("Code", "The six digits that your authenticator app shows, or a recovery code.")
+
+
+class EnrolForm(forms.Form):
+    """The first code of an app that is being set up, and of who has one already a proof of that."""
+
+    code = _code("Code of the new app", "The six digits that the app shows now.")
+    current = _code("Code that works until now", "Of the app you have set up before, or a recovery code.")
+
+    def __init__(self, *args: Any, is_enrolled: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not is_enrolled:
+            del self.fields["current"]
+            self.fields["code"].label = "Code"

@@ -15,9 +15,17 @@ from django.db.models.functions import Now
 from django.db.utils import DatabaseError
 
 import audit
-from accounts import users
+from accounts import mfa, users
 from accounts.emails import fold
-from accounts.errors import AccountSuspended, InvalidCredentials, ReauthenticationRequired, RefreshReused, SessionEnded
+from accounts.errors import (
+    AccountSuspended,
+    InvalidCredentials,
+    OtpInvalid,
+    OtpRequired,
+    ReauthenticationRequired,
+    RefreshReused,
+    SessionEnded,
+)
 from accounts.models import EndReason, Session, User, UserStatus
 from core import context
 from core.ids import new_id
@@ -48,11 +56,12 @@ def sign_up(*, email: str, password: str, first_name: str = "", last_name: str =
 
 
 @audit.writes("session")
-def sign_in(*, email: str, password: str, remember: bool = False) -> Session:
-    """Open a session for whoever knows the password.
+def sign_in(*, email: str, password: str, remember: bool = False, otp: str = "") -> Session:
+    """Open a session for whoever knows the password and, of staff, holds the second factor.
 
-    An unknown address costs as much time as a wrong password: both hash once and write the same.
-    Raises: InvalidCredentials, AccountSuspended, SessionEnded.
+    An unknown address costs as much time as a wrong password: both hash once and write the same. Only who knows the
+    password learns that a second factor is asked.
+    Raises: InvalidCredentials, AccountSuspended, OtpRequired, OtpInvalid, SessionEnded; RateLimited after wrong codes.
     """
     user = _by_email(email)
     if user is None:
@@ -66,7 +75,15 @@ def sign_in(*, email: str, password: str, remember: bool = False) -> Session:
     if user.status != UserStatus.ACTIVE:
         _refused(user, "account_suspended")
         raise AccountSuspended
-    return open_for(user, remember=remember)
+    if mfa.is_asked_of(user):
+        if not otp:
+            raise OtpRequired
+        try:
+            mfa.prove(user, otp)
+        except OtpInvalid:
+            _refused(user, "otp_invalid")
+            raise
+    return open_for(user, remember=remember, has_mfa=mfa.is_asked_of(user))
 
 
 def _by_email(email: str) -> User | None:
@@ -77,13 +94,13 @@ def _by_email(email: str) -> User | None:
 
 
 @audit.writes("session")
-def note_console_login(email: str, user: User | None) -> None:
-    """Put a sign-in to the ops console on record: `user` is who entered, or None for a refused one."""
+def note_console_login(email: str, user: User | None, *, reason: str = "invalid_credentials") -> None:
+    """Put a sign-in to the ops console on record: `user` is who entered, or None for one refused for `reason`."""
     if user is None:
-        _refused(_by_email(email), "invalid_credentials")
+        _refused(_by_email(email), reason)
         return
     security.info("login", outcome="ok", user=str(user.pk), console=True)
-    audit.record("user.logged_in", user, metadata={"console": True}, user=user, actor_id=user.pk)
+    audit.record("user.logged_in", user, metadata={"console": True, "mfa": mfa.is_asked_of(user)}, user=user, actor_id=user.pk)
 
 
 def _refused(user: User | None, reason: str) -> None:
@@ -92,7 +109,7 @@ def _refused(user: User | None, reason: str) -> None:
 
 
 @audit.writes("session")
-def open_for(user: User, *, remember: bool) -> Session:
+def open_for(user: User, *, remember: bool, has_mfa: bool = False) -> Session:
     """Open a session for somebody who has just proved who they are.
 
     One statement, in which the person must still be as they were when that was proved: a password changed or an
@@ -108,6 +125,7 @@ def open_for(user: User, *, remember: bool) -> Session:
         "session_ip": now.ip,
         "agent": now.user_agent[:400],
         "remember": remember,
+        "has_mfa": has_mfa,
         "lives": lifetime(remember=remember),
     }
     row = audit.change(
@@ -115,7 +133,7 @@ def open_for(user: User, *, remember: bool) -> Session:
         values,
         action="user.logged_in",
         subject=user,
-        metadata={"session": str(values["session"]), "remember": remember},
+        metadata={"session": str(values["session"]), "remember": remember, "mfa": has_mfa},
         user=user,
         actor_id=user.pk,
     )
@@ -135,8 +153,10 @@ still AS (
     WHERE id = %(user)s AND epoch = %(epoch)s AND status = 'active' RETURNING id
 ),
 change AS (
-    INSERT INTO accounts_session (id, user_id, ip, user_agent, remember, rotation, expires_at, end_reason)
-    SELECT %(session)s, id, %(session_ip)s, %(agent)s, %(remember)s, 0, statement_timestamp() + %(lives)s, ''
+    INSERT INTO accounts_session
+        (id, user_id, ip, user_agent, remember, has_mfa, rotation, expires_at, end_reason)
+    SELECT
+        %(session)s, id, %(session_ip)s, %(agent)s, %(remember)s, %(has_mfa)s, 0, statement_timestamp() + %(lives)s, ''
     FROM still
     RETURNING {columns}
 )"""

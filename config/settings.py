@@ -57,8 +57,8 @@ SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="support@example.test")
 # --- Django -------------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "accounts.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -67,6 +67,9 @@ INSTALLED_APPS = [
     "anymail",
     "corsheaders",
     "django_filters",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "pgtrigger",
@@ -245,6 +248,8 @@ ACCESS_TOKEN_MINUTES = env.int("ACCESS_TOKEN_MINUTES", default=15)
 REFRESH_TOKEN_MINUTES = env.int("REFRESH_TOKEN_MINUTES", default=60)
 REMEMBER_ME_MINUTES = env.int("REMEMBER_ME_MINUTES", default=43_200)
 MAILBOX_HASH_KEY = secret("MAILBOX_HASH_KEY")
+MFA_REQUIRED = env.bool("MFA_REQUIRED", default=ENVIRONMENT != "development")  # of staff
+OTP_TOTP_ISSUER = env.str("OTP_TOTP_ISSUER", default="Atelier")  # what an authenticator app calls us
 
 
 # --- Money --------------------------------------------------------------------------------------------------------
@@ -435,6 +440,7 @@ UNFOLD = {
     "SITE_SYMBOL": "photo_camera",
     "SHOW_HISTORY": False,
     "LOGIN": {"form": "accounts.forms.ConsoleLoginForm"},
+    "ACCOUNT": {"navigation": [{"title": "Two-step sign-in", "link": reverse_lazy("admin:mfa")}]},
     "SIDEBAR": {"show_search": True, "show_all_applications": True},
 }
 

@@ -39,6 +39,8 @@ def unsafe_settings() -> list[tuple[str, str]]:
     ):
         if key and not getattr(settings, f"{provider}_WEBHOOK_SECRET"):
             wrong.append((f"{provider} has a key but no webhook secret", f"set {provider}_WEBHOOK_SECRET"))
+    if not settings.MFA_REQUIRED:
+        wrong.append(("staff sign in without a second factor", "unset MFA_REQUIRED"))
     if not settings.RATELIMIT_ENABLE:
         wrong.append(("rate limits are off", "unset RATELIMIT_ENABLE"))
     if not settings.EMAIL_URL:

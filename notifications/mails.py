@@ -24,6 +24,7 @@ def _template(required: str = "", optional: str = "", made: str = "") -> Templat
 TEMPLATES: dict[str, Template] = {
     "welcome": _template(optional="first_name"),
     "verify-email": _template(required="verification_id", made="link"),
+    "mfa-changed": _template(required="change", optional="reason"),
     "payment-confirmation": _template(required="payment_id amount credits currency date"),
     "payment-failed": _template(required="payment_id amount reason"),
     "headshot-generated": _template(required="job_id credits_used", optional="name link"),

@@ -48,6 +48,7 @@ def _render(name: str, context: dict[str, Any], secrets: dict[str, str]) -> Rend
         "home_link": home,
         "dashboard_link": f"{settings.FRONTEND_URL}/dashboard" if settings.FRONTEND_URL else home,
         "buy_link": f"{settings.FRONTEND_URL}/credits" if settings.FRONTEND_URL else home,
+        "console_link": f"{settings.PUBLIC_URL}/admin/",
         "support_email": settings.SUPPORT_EMAIL,
         **context,
         **secrets,

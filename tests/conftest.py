@@ -27,6 +27,7 @@ NUMBER = int(WORKER.removeprefix("gw")) + 1 if WORKER else 0
 
 os.environ["ENVIRONMENT"] = "test"
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+os.environ["MFA_REQUIRED"] = "false"  # tests of the second factor ask for it
 if not WORKER:
     SERVERS: embedded.Servers | None = embedded.start()
     os.environ["ATELIER_TEST_FOLDER"] = str(SERVERS.folder)

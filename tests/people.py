@@ -41,9 +41,9 @@ def make_staff(group: str) -> User:
     return user
 
 
-def open_session(user: User, *, remember: bool = False) -> Session:
-    """A session of the person, without the cost of a password."""
-    return sessions.open_for(user, remember=remember)
+def open_session(user: User, *, remember: bool = False, has_mfa: bool | None = None) -> Session:
+    """A session of the person, without the cost of a password; of staff, with the second factor unless told."""
+    return sessions.open_for(user, remember=remember, has_mfa=user.is_staff if has_mfa is None else has_mfa)
 
 
 def api(user: User | None = None, **headers: Any) -> APIClient:

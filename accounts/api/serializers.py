@@ -36,6 +36,13 @@ class RegisterSerializer(Serializer):
 class LoginSerializer(Serializer):
     email = serializers.EmailField(max_length=254)
     password = PasswordField()
+    otp = serializers.CharField(
+        max_length=40,
+        required=False,
+        allow_blank=True,
+        write_only=True,
+        help_text="Of staff alone: the code of their authenticator app, or a recovery code.",
+    )
     remember_me = serializers.BooleanField(default=False)
 
 

@@ -46,7 +46,14 @@ class AuthViewSet(ViewSet):
     pagination_class = None
     errors = {
         "register": [errors.EmailTaken, Unavailable],
-        "login": [errors.InvalidCredentials, errors.AccountSuspended, errors.SessionEnded, Unavailable],
+        "login": [
+            errors.InvalidCredentials,
+            errors.OtpRequired,
+            errors.OtpInvalid,
+            errors.AccountSuspended,
+            errors.SessionEnded,
+            Unavailable,
+        ],
         "refresh": [*TOKEN_ERRORS, errors.RefreshReused, Unavailable],
         "verify_email": [errors.VerificationInvalid, errors.VerificationExpired, Unavailable],
     }
@@ -74,7 +81,10 @@ class AuthViewSet(ViewSet):
     @extend_schema(
         operation_id="auth_login",
         summary="Sign in",
-        description="`remember_me` keeps the refresh token good for 30 days instead of an hour.",
+        description=(
+            "`remember_me` keeps the refresh token good for 30 days instead of an hour. Staff send `otp` as well: "
+            "without it a right password is answered 401 `otp_required`."
+        ),
         request=serializers.LoginSerializer,
         responses={200: serializers.SignedInSerializer},
         examples=[_LOGIN],
@@ -89,8 +99,9 @@ class AuthViewSet(ViewSet):
                 email=body.validated_data["email"],
                 password=body.validated_data["password"],
                 remember=body.validated_data["remember_me"],
+                otp=body.validated_data.get("otp", ""),
             )
-        except errors.InvalidCredentials:
+        except (errors.InvalidCredentials, errors.OtpInvalid):
             ratelimit.usage(request._request, "failed_logins", address)
             raise
         return Response(_signed_in(session))

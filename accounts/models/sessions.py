@@ -28,6 +28,7 @@ class Session(UUIDModel):
     ip = models.GenericIPAddressField(null=True, blank=True)
     user_agent = models.CharField(max_length=400, blank=True)
     remember = models.BooleanField(default=False)
+    has_mfa = models.BooleanField(default=False, db_default=False, help_text="Opened with the second factor, too.")
     rotation = models.PositiveIntegerField(default=0)
     rotated_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(help_text="When the newest refresh token runs out.")
@@ -53,3 +54,8 @@ class Session(UUIDModel):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+    @property
+    def has_staff_rights(self) -> bool:
+        """Whether its owner may act as staff in it."""
+        return self.user.is_staff and (self.has_mfa or not settings.MFA_REQUIRED)

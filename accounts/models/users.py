@@ -84,6 +84,13 @@ class User(UUIDModel, AbstractBaseUser, PermissionsMixin):
     def is_verified(self) -> bool:
         return self.verified_at is not None
 
+    def get_session_auth_hash(self) -> str:
+        """What the console's sessions are tied to: besides the password the epoch, as tokens are."""
+        return f"{super().get_session_auth_hash()}:{self.epoch}"
+
+    def get_session_auth_fallback_hash(self) -> Any:
+        return (f"{known}:{self.epoch}" for known in super().get_session_auth_fallback_hash())
+
     def get_full_name(self) -> str:
         return f"{self.first_name} {self.last_name}".strip()
 

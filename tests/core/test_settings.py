@@ -71,7 +71,7 @@ def test_a_safe_production_boots() -> None:
 def test_an_unsafe_production_does_not_boot_and_says_each_fix() -> None:
     unsafe = {"ENVIRONMENT": "production", "DEBUG": "true", "SANDBOX_ENABLED": "true", "ALLOWED_HOSTS": "*"}
 
-    result = boot(**unsafe | {"RAZORPAY_KEY_ID": "k", "RATELIMIT_ENABLE": "false"})
+    result = boot(**unsafe | {"RAZORPAY_KEY_ID": "k", "RATELIMIT_ENABLE": "false", "MFA_REQUIRED": "false"})
 
     assert result.returncode != 0
     for name in (
@@ -85,6 +85,7 @@ def test_an_unsafe_production_does_not_boot_and_says_each_fix() -> None:
         "PUBLIC_URL",
         "RAZORPAY_WEBHOOK_SECRET",
         "RATELIMIT_ENABLE",
+        "MFA_REQUIRED",
         "DATABASE_URL",
         "REDIS_URL",
     ):

@@ -23,6 +23,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "amount": "₹499.00",
         "reason": "The bank declined the payment.",
     },
+    "mfa-changed": {"change": "reset", "reason": "Lost the phone."},
     "headshot-generated": {"job_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829302", "credits_used": 50, "name": "Passport"},
     "headshot-failed": {
         "job_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829302",

@@ -1,0 +1,172 @@
+"""The second factor of staff: the codes of an authenticator app (TOTP), and recovery codes for when it is lost.
+
+Devices and their throttling are django-otp's: after a wrong code the next one is looked at in 1, 2, 4, 8 … seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+import secrets
+import uuid
+from binascii import unhexlify
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from django_otp.util import random_hex
+
+import audit
+from accounts.errors import OtpInvalid
+from accounts.models import User
+from core.errors import Conflict, RateLimited
+from core.ids import new_id
+from notifications import outbox
+
+RECOVERY_CODES = 10
+TOLERANCE = 1  # steps of 30 seconds to either side, for clocks that differ
+
+_TOTP_CODE = re.compile(r"[0-9]{6}")
+
+
+def is_asked_of(user: User) -> bool:
+    """Whether this person enters only with a second factor."""
+    return settings.MFA_REQUIRED and user.is_staff
+
+
+def is_enrolled(user: User) -> bool:
+    """Whether the person has set up a second factor."""
+    return bool(TOTPDevice.objects.filter(user=user).exists())
+
+
+def recovery_codes_left(user: User) -> int:
+    return int(StaticToken.objects.filter(device__user=user).count())
+
+
+def prove(user: User, code: str) -> None:
+    """Accept a code of the person's app, or use up a recovery code; either is accepted once.
+
+    The caller puts the outcome on record. It must not be in a transaction: a wrong code is counted though it is refused.
+    Locks: the device.
+    Raises: OtpInvalid, RateLimited while wrong codes before make this one wait.
+    """
+    if not _accepts(user, code):
+        raise OtpInvalid
+
+
+def _accepts(user: User, code: str) -> bool:
+    given = re.sub(r"[\s-]", "", code)
+    is_of_app = bool(_TOTP_CODE.fullmatch(given))
+    with transaction.atomic():
+        devices = (TOTPDevice if is_of_app else StaticDevice).objects.filter(user=user)
+        device = devices.select_for_update(of=("self",), no_key=True).first()
+        if device is None:
+            return False
+        is_allowed, why = device.verify_is_allowed()
+        if not is_allowed:
+            wait = why["locked_until"] - timezone.now()
+            raise RateLimited("Too many wrong codes; wait and try again.", retry_after=math.ceil(wait.total_seconds()))
+        is_right = bool(device.verify_token(given if is_of_app else _hash(user.pk, given)))
+        if is_right and not is_of_app:
+            left = {"left": recovery_codes_left(user)}
+            audit.record("user.recovery_code_used", user, new=left, user=user, actor_id=user.pk)
+    return is_right
+
+
+def new_secret() -> str:
+    """A secret for an app to make codes of; in hexadecimal."""
+    return str(random_hex(20))
+
+
+def readable(secret: str) -> str:
+    """The secret as apps take it when it is typed."""
+    text = base64.b32encode(unhexlify(secret)).decode()
+    return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
+
+
+def uri(user: User, secret: str) -> str:
+    """What the QR code says."""
+    return str(TOTPDevice(user=user, key=secret).config_url)
+
+
+@audit.writes("mfa")
+def enrol(user: User, *, secret: str, code: str, current: str = "") -> list[str]:
+    """Tie the person's second factor to the app that made `code` of `secret`; answers fresh recovery codes.
+
+    Whoever has a second factor proves it with `current`; it is replaced.
+    Locks: the user.
+    Raises: OtpInvalid, RateLimited; Conflict when one was set up meanwhile.
+    """
+    totp = TOTP(unhexlify(secret))
+    totp.time = timezone.now().timestamp()
+    if not _TOTP_CODE.fullmatch(code.strip()) or not totp.verify(int(code), TOLERANCE):
+        raise OtpInvalid
+    if current:
+        prove(user, current)
+    with transaction.atomic():
+        user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=user.pk)
+        if is_enrolled(user) and not current:
+            raise Conflict("Your second factor was set up already.")
+        TOTPDevice.objects.filter(user=user).delete()
+        # The code that proved the app is spent with that.
+        TOTPDevice.objects.create(user=user, name="app", key=secret, tolerance=TOLERANCE, last_t=totp.t())
+        codes = _fresh_codes(user)
+        audit.record("user.mfa_enrolled", user, metadata={"replaced": bool(current)}, user=user, actor_id=user.pk)
+        _tell(user, "enrolled")
+    return codes
+
+
+@audit.writes("mfa")
+def renew_recovery_codes(user: User, *, code: str) -> list[str]:
+    """Replace the recovery codes, the used ones and the others, for whoever proves the second factor.
+
+    Locks: the user.
+    Raises: OtpInvalid, RateLimited.
+    """
+    prove(user, code)
+    with transaction.atomic():
+        user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=user.pk)
+        codes = _fresh_codes(user)
+        audit.record("user.recovery_codes_renewed", user, user=user, actor_id=user.pk)
+        _tell(user, "codes_renewed")
+    return codes
+
+
+def forget(user: User, *, actor: User | None, reason: str) -> bool:
+    """Remove the second factor, in the caller's transaction, which holds the user's row and ends their sessions."""
+    if not is_enrolled(user):
+        return False
+    TOTPDevice.objects.filter(user=user).delete()
+    StaticDevice.objects.filter(user=user).delete()
+    audit.record(
+        "user.mfa_reset", user, metadata={"reason": reason}, user=user, actor_id=actor.pk if actor else None
+    )
+    _tell(user, "reset", reason=reason)
+    return True
+
+
+def _tell(user: User, change: str, **more: str) -> None:
+    outbox.enqueue("mfa-changed", user=user, cause=f"mfa:{new_id()}", context={"change": change, **more})
+
+
+def _fresh_codes(user: User) -> list[str]:
+    """Store ten new codes in the place of all others; only their hashes are kept."""
+    StaticDevice.objects.filter(user=user).delete()
+    device = StaticDevice.objects.create(user=user, name="recovery")
+    codes = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODES)]
+    StaticToken.objects.bulk_create([StaticToken(device=device, token=_hash(user.pk, code)) for code in codes])
+    return ["-".join(code[at : at + 4] for at in range(0, 16, 4)) for code in codes]
+
+
+def _hash(user_id: uuid.UUID, code: str) -> str:
+    """What is stored of a recovery code: 96 bits, which is what django-otp's column holds.
+
+    A code has 80 random bits, so a plain hash cannot be reversed by trying, and a change of SECRET_KEY spoils none.
+    """
+    digest = hashlib.sha256(f"{user_id}:{code.lower()}".encode()).digest()
+    return base64.urlsafe_b64encode(digest[:12]).decode()
