@@ -25,12 +25,12 @@ from core import context, ratelimit
 from core.errors import Error
 
 PASSED = "mfa_passed"
-SECRET = "mfa_secret"  # of an app that is being set up; a device exists only once a code has proved it
+NEW_APP = "mfa_new_app"  # the secret of one that is being set up; a device exists only once a code has proved it
 
 guarded = method_decorator([never_cache, sensitive_post_parameters()])
 
 
-class Console(UnfoldAdminSite):
+class Console(UnfoldAdminSite):  # type: ignore[misc]
     """Nobody is inside without the second factor, where it is required."""
 
     def has_permission(self, request: HttpRequest) -> bool:
@@ -87,7 +87,7 @@ class Console(UnfoldAdminSite):
         is_enrolled = mfa.is_enrolled(user)
         if is_enrolled and not self.has_permission(request):
             return self._onwards(request, "admin:second_step")
-        secret = request.session.setdefault(SECRET, mfa.new_secret())
+        secret = request.session.setdefault(NEW_APP, mfa.new_secret())
         form = EnrolForm(request.POST or None, is_enrolled=is_enrolled)
         if form.is_valid():
             given = form.cleaned_data
@@ -100,7 +100,7 @@ class Console(UnfoldAdminSite):
             except Error as error:
                 form.add_error("code", error.message)
             else:
-                del request.session[SECRET]
+                del request.session[NEW_APP]
                 if not self.has_permission(request):
                     _let_in(request, user)
                 return self._show(request, codes)

@@ -40,15 +40,15 @@ class ConsoleLoginForm(AuthenticationForm):  # type: ignore[misc]
         return cleaned
 
 
-def _code(label: str, help_text: str) -> forms.CharField:
-    widget = UnfoldAdminTextInputWidget(attrs={"autocomplete": "one-time-code", "spellcheck": "false", "autofocus": True})
+def _code(label: str, help_text: str, **attrs: bool) -> forms.CharField:
+    widget = UnfoldAdminTextInputWidget(attrs={"autocomplete": "one-time-code", "spellcheck": "false", **attrs})
     return forms.CharField(max_length=40, label=label, help_text=help_text, widget=widget)
 
 
 class CodeForm(forms.Form):
     """A proof of the second factor."""
 
-    code = _code("Code", "The six digits that your authenticator app shows, or a recovery code.")
+    code = _code("Code", "The six digits that your authenticator app shows, or a recovery code.", autofocus=True)
 
 
 class EnrolForm(forms.Form):

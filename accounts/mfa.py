@@ -51,7 +51,7 @@ def recovery_codes_left(user: User) -> int:
 def prove(user: User, code: str) -> None:
     """Accept a code of the person's app, or use up a recovery code; either is accepted once.
 
-    The caller puts the outcome on record. It must not be in a transaction: a wrong code is counted though it is refused.
+    The caller puts the outcome on record, and is in no transaction: a wrong code is counted though it is refused.
     Locks: the device.
     Raises: OtpInvalid, RateLimited while wrong codes before make this one wait.
     """
@@ -143,9 +143,7 @@ def forget(user: User, *, actor: User | None, reason: str) -> bool:
         return False
     TOTPDevice.objects.filter(user=user).delete()
     StaticDevice.objects.filter(user=user).delete()
-    audit.record(
-        "user.mfa_reset", user, metadata={"reason": reason}, user=user, actor_id=actor.pk if actor else None
-    )
+    audit.record("user.mfa_reset", user, metadata={"reason": reason}, user=user, actor_id=actor.pk if actor else None)
     _tell(user, "reset", reason=reason)
     return True
 

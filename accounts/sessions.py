@@ -100,7 +100,8 @@ def note_console_login(email: str, user: User | None, *, reason: str = "invalid_
         _refused(_by_email(email), reason)
         return
     security.info("login", outcome="ok", user=str(user.pk), console=True)
-    audit.record("user.logged_in", user, metadata={"console": True, "mfa": mfa.is_asked_of(user)}, user=user, actor_id=user.pk)
+    how = {"console": True, "mfa": mfa.is_asked_of(user)}
+    audit.record("user.logged_in", user, metadata=how, user=user, actor_id=user.pk)
 
 
 def _refused(user: User | None, reason: str) -> None:

@@ -295,7 +295,7 @@ def enrolling(user: User) -> tuple[Client, str]:
     client = first_step(user)
     page = client.get("/admin/", follow=True)
     assert page.redirect_chain[-1][0].startswith("/admin/two-step/app/")
-    return client, client.session["mfa_secret"]
+    return client, client.session["mfa_new_app"]
 
 
 def test_who_has_none_is_led_to_set_one_up_and_gets_recovery_codes_once(boss: User) -> None:
@@ -336,7 +336,7 @@ def test_a_wrong_first_code_sets_nothing_up(boss: User) -> None:
 
     assert page.status_code == 200
     assert not mfa.is_enrolled(boss)
-    assert client.session["mfa_secret"] == secret
+    assert client.session["mfa_new_app"] == secret
     assert client.get("/admin/").status_code == 302
 
 
@@ -394,7 +394,7 @@ def test_new_recovery_codes_cost_a_code_and_end_the_old(boss: User) -> None:
 def test_moving_to_another_app_costs_a_code_of_the_former(boss: User) -> None:
     client, secret, codes = inside(boss)
     client.get("/admin/two-step/app/")
-    new = client.session["mfa_secret"]
+    new = client.session["mfa_new_app"]
     assert new != secret
 
     unproved = client.post("/admin/two-step/app/", {"code": code_of(new)})
