@@ -16,12 +16,14 @@ from accounts import passwords, verification
 from accounts.emails import fold
 from accounts.errors import EmailTaken, UsernameTaken
 from accounts.models import User
+from core import files
 from core.errors import Invalid, detail
+from core.models import StoredObject
 from notifications import outbox
 
 security = structlog.get_logger("security")
 
-PROFILE = ("username", "first_name", "last_name", "bio", "locale", "currency")
+PROFILE = ("username", "first_name", "last_name", "bio", "avatar", "locale", "currency")
 
 
 @audit.writes("user")
@@ -77,10 +79,11 @@ def verify_email(*, token: str) -> User:
 
 @audit.writes("user")
 def update_profile(user: User, changes: dict[str, Any]) -> User:
-    """Change profile fields (those of PROFILE); what is not named stays.
+    """Change profile fields (those of PROFILE); what is not named stays. `avatar` is a stored file of avatars.take.
 
     Locks: the user.
     Raises: UsernameTaken.
+    Enqueues: core.remove_files, for the picture that was there.
     """
     if unknown := changes.keys() - set(PROFILE):
         raise ValueError(f"not profile fields: {', '.join(sorted(unknown))}")
@@ -91,6 +94,8 @@ def update_profile(user: User, changes: dict[str, Any]) -> User:
             new = {name: changes[name] for name in old}
             if not new:
                 return user
+            if "avatar" in new:
+                _swap(old["avatar"], new["avatar"])
             User.objects.filter(pk=user.pk).update(**new, updated_at=Now())
             user.refresh_from_db(fields=[*new, "updated_at"])
             audit.record(
@@ -98,13 +103,24 @@ def update_profile(user: User, changes: dict[str, Any]) -> User:
                 user,
                 metadata={"fields": sorted(new)},
                 user=user,
-                personal={"old": old, "new": new},
+                personal={"old": _plain(old), "new": _plain(new)},
             )
     except IntegrityError as error:
         if not _violates(error, "accounts_user_username"):
             raise
         raise UsernameTaken from error
     return user
+
+
+def _swap(old: StoredObject | None, new: StoredObject | None) -> None:
+    if new is not None:
+        files.adopt([new.pk])
+    if old is not None:
+        files.let_go([old.pk])
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.key if isinstance(value, StoredObject) else value for name, value in values.items()}
 
 
 def _violates(error: IntegrityError, constraint: str) -> bool:

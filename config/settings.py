@@ -295,6 +295,7 @@ GENERATION_LATE_CANCELS_PER_DAY = env.int("GENERATION_LATE_CANCELS_PER_DAY", def
 # provider: (calls, per seconds), polls and submissions together
 PROVIDER_RATES: dict[str, tuple[int, float]] = {"magic-hour": (env.int("MAGIC_HOUR_CALLS_PER_10S", default=100), 10)}
 PHOTO_MAX_BYTES = env.int("PHOTO_MAX_BYTES", default=50_000_000)
+AVATAR_MAX_BYTES = env.int("AVATAR_MAX_BYTES", default=10_000_000)
 PHOTO_MAX_PIXELS = env.int("PHOTO_MAX_PIXELS", default=80_000_000)  # measured: 0.8 GB in the decoder's own process
 OUTPUT_MAX_BYTES = {"headshot": env.int("HEADSHOT_MAX_BYTES", default=50_000_000)}
 

@@ -1,8 +1,8 @@
 """A program of its own: decode one picture from standard input in a process with bounded memory and time.
 
-Run by pictures.py as `python -I decoder.py '{"mode": "photo" | "output", ...}'`. The file is standard input, the
-re-encoded picture (or the thumbnail) goes to standard output, one line of JSON to standard error. A hostile file can
-kill this process and nothing else. It imports nothing but Pillow.
+Run by pictures.py as `python -I decoder.py '{"mode": "photo" | "square" | "output", ...}'`. The file is standard input,
+the re-encoded picture (or the thumbnail) goes to standard output, one line of JSON to standard error. A hostile file
+can kill this process and nothing else. It imports nothing but Pillow.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
             }
             if image.format == "PNG" and not _has_end(source):
                 raise Refused("unreadable")
-            made = photo(image, found, options) if options["mode"] == "photo" else output(image, options)
+            made = output(image, options) if options["mode"] == "output" else photo(image, found, options)
     except Refused:
         raise
     except Exception as error:  # Pillow raises whatever a broken file makes it raise
@@ -70,7 +70,7 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def photo(image: Any, found: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The picture upright, in sRGB, fitted, as a JPEG without metadata; what the camera said, as fields."""
+    """The picture upright, in sRGB, cut square if asked, fitted, as a JPEG without metadata; what the camera said."""
     from PIL import Image, ImageOps
 
     camera = _camera(image)
@@ -81,6 +81,8 @@ def photo(image: Any, found: dict[str, Any], options: dict[str, Any]) -> dict[st
     orientation = _orientation(image)
     profile = image.info.get("icc_profile")
     image = _eight_bit(image)
+    if options["mode"] == "square":
+        image = _centre(image)
     image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     image = _flat(_srgb(image, profile))
     image.getexif()[0x0112] = orientation
@@ -100,6 +102,13 @@ def output(image: Any, options: dict[str, Any]) -> dict[str, Any]:
     image = _eight_bit(image)
     image.thumbnail((options["max_side"], options["max_side"]), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return {"jpeg": _jpeg(_flat(_srgb(image, profile)), 85), "width": width, "height": height}
+
+
+def _centre(image: Any) -> Any:
+    """The largest square in the middle, which is the same one whichever way is up."""
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    return image.crop((left, top, left + edge, top + edge))
 
 
 def _has_end(source: Any) -> bool:

@@ -18,6 +18,7 @@ POINTS: dict[str, str] = {
     "notifications.claimed": "a mail is leased | nothing of it has left",
     "notifications.handed_over": "a mail is marked as handed over | the server has none of it",
     "notifications.accepted": "the mail server has taken a mail | the row does not say so yet",
+    "accounts.avatars.saved": "an avatar's bytes are stored | the profile does not refer to them",
     "generation.jobs.created": "a job's order is written, in whatever transaction holds it | it is not answered",
     "generation.photos.saved": "a photo's bytes are stored | its row is not there",
     "generation.inputs.saved": "the picture at an image_url is stored | the job does not have it yet",

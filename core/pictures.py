@@ -28,6 +28,7 @@ _TIMEOUT_S = 60
 _AT_ONCE = threading.BoundedSemaphore(2)
 PHOTO_SIDE = 2048
 THUMBNAIL_SIDE = 512
+AVATAR_SIDE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,25 @@ def photo(file: IO[bytes]) -> Picture:
 
     Raises: UnsupportedMediaType, TooLarge, TooManyPixels, ImageUnreadable.
     """
+    _check_size(file, settings.PHOTO_MAX_BYTES)
+    return _decode(file, mode="photo", max_side=PHOTO_SIDE)
+
+
+def avatar(file: IO[bytes]) -> Picture:
+    """A person's picture like a photo, but cut square and within 512².
+
+    Raises: as `photo`.
+    """
+    _check_size(file, settings.AVATAR_MAX_BYTES)
+    return _decode(file, mode="square", max_side=AVATAR_SIDE)
+
+
+def _check_size(file: IO[bytes], limit: int) -> None:
     size = file.seek(0, 2)
-    if size > settings.PHOTO_MAX_BYTES:
-        raise TooLarge(f"The picture is larger than {settings.PHOTO_MAX_BYTES // 1_000_000} MB.")
+    if size > limit:
+        raise TooLarge(f"The picture is larger than {limit // 1_000_000} MB.")
     if size == 0:
         raise UnsupportedMediaType("The file is empty.")
-    return _decode(file, mode="photo", max_side=PHOTO_SIDE)
 
 
 def inspect(file: IO[bytes]) -> Picture:

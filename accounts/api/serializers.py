@@ -6,10 +6,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from accounts import avatars, locales
 from accounts.models import Session, User
 from accounts.passwords import MAX_LENGTH, MIN_LENGTH
 from core.api.serializers import Serializer, TextField
-from core.money import EXPONENTS
+from core.money import CREDIT, EXPONENTS
 
 NAME_LENGTH = User._meta.get_field("first_name").max_length
 
@@ -58,28 +59,60 @@ class EmptySerializer(Serializer):
     """No fields."""
 
 
+class LocaleField(serializers.CharField):
+    """A language tag, kept in its usual case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=locales.MAX_LENGTH, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        tag = super().to_internal_value(data)
+        try:
+            return locales.canonical(tag) if tag else tag
+        except ValueError as error:
+            message = "This is not a BCP 47 language tag, such as en, en-IN or zh-Hant-TW."
+            raise serializers.ValidationError(message, code="invalid") from error
+
+
+class NoAvatarField(serializers.Field[None, Any, Any, Any]):
+    """In JSON a picture can only be taken away."""
+
+    def to_internal_value(self, data: Any) -> None:
+        message = "Send a picture as multipart/form-data, or null to remove it."
+        raise serializers.ValidationError(message, code="invalid")
+
+
 class ProfileSerializer(Serializer):
     username = serializers.RegexField(
         r"\A[A-Za-z0-9][A-Za-z0-9_.-]{2,29}\Z",
         required=False,
         allow_null=True,
         help_text="3 to 30 letters, digits, dots, dashes and underscores; null takes it away.",
+        error_messages={
+            "invalid": "Use 3 to 30 letters (a to z), digits, dots, dashes and underscores, a letter or digit first.",
+            "blank": "Send null to go without a username.",
+        },
     )
     first_name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
     last_name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
     bio = TextField(max_length=1000, required=False, allow_blank=True, has_lines=True)
-    locale = serializers.RegexField(
-        r"\A([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3})?\Z",
-        required=False,
-        allow_blank=True,
-        help_text="A BCP 47 language tag such as en-IN.",
-    )
+    locale = LocaleField(required=False, allow_blank=True, help_text="A BCP 47 language tag such as en-IN.")
     currency = serializers.ChoiceField(
-        choices=sorted(EXPONENTS),
+        choices=sorted(EXPONENTS.keys() - {CREDIT}),
         required=False,
         allow_null=True,
         help_text="What prices are asked in; null leaves it to the gateway.",
     )
+
+
+class JSONProfileSerializer(ProfileSerializer):
+    avatar = NoAvatarField(required=False, allow_null=True, help_text="null removes the picture.")
+
+
+class FormProfileSerializer(ProfileSerializer):
+    avatar = serializers.FileField(required=False, help_text="JPEG, PNG, GIF or WebP, at most 10 MB; cut square.")
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
@@ -92,6 +125,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
             "first_name",
             "last_name",
             "bio",
+            "avatar_url",
             "locale",
             "currency",
             "status",
@@ -103,6 +137,10 @@ class UserSerializer(serializers.ModelSerializer[User]):
         read_only_fields = fields
 
     is_verified = serializers.BooleanField(read_only=True)
+    avatar_url = serializers.SerializerMethodField(help_text="A square JPEG; the link works for an hour.")
+
+    def get_avatar_url(self, user: User) -> str | None:
+        return avatars.link(user)
 
 
 class SignedInSerializer(serializers.Serializer[Any]):

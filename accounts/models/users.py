@@ -46,6 +46,14 @@ class User(UUIDModel, AbstractBaseUser, PermissionsMixin):
     first_name = models.CharField(max_length=100, blank=True)
     last_name = models.CharField(max_length=100, blank=True)
     bio = models.TextField(max_length=1000, blank=True)
+    avatar = models.OneToOneField(
+        "core.StoredObject",
+        to_field="key",  # so that showing the person needs no second query
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="avatar_of",
+    )
     locale = models.CharField(max_length=35, blank=True)
     currency = models.CharField(max_length=3, null=True, blank=True)
     status = models.CharField(max_length=9, choices=UserStatus, default=UserStatus.ACTIVE)

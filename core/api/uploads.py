@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
@@ -22,8 +22,9 @@ _RUDE = 4
 class _Cap(FileUploadHandler):
     """Counts what passes and stops the upload beyond the cap; the rest is read and dropped, so the client hears us."""
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest, limit: int) -> None:
         super().__init__(request)
+        self.limit = limit
         self.bytes = 0
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
@@ -37,24 +38,26 @@ class _Cap(FileUploadHandler):
 
     @property
     def is_over(self) -> bool:
-        limit: int = settings.PHOTO_MAX_BYTES
-        return self.bytes > limit
+        return self.bytes > self.limit
 
 
-class PhotoParser(MultiPartParser):
-    """multipart/form-data with one picture.
+class PictureParser(MultiPartParser):
+    """multipart/form-data with one picture, of at most as many bytes as the setting says.
 
     Raises: TooLarge, Invalid, MalformedBody.
     """
+
+    max_bytes_setting: ClassVar[str]
 
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> DataAndFiles[Any, Any]:
         request: HttpRequest = (parser_context or {})["request"]._request
-        refusal = TooLarge(f"The picture is larger than {settings.PHOTO_MAX_BYTES // 1_000_000} MB.")
-        if int(request.META.get("CONTENT_LENGTH") or 0) > _RUDE * settings.PHOTO_MAX_BYTES:
+        limit: int = getattr(settings, self.max_bytes_setting)
+        refusal = TooLarge(f"The picture is larger than {limit // 1_000_000} MB.")
+        if int(request.META.get("CONTENT_LENGTH") or 0) > _RUDE * limit:
             raise refusal
-        cap = _Cap(request)
+        cap = _Cap(request, limit)
         request.upload_handlers = [cap, TemporaryFileUploadHandler(request)]
         try:
             parsed = super().parse(stream, media_type, parser_context)
@@ -66,3 +69,11 @@ class PhotoParser(MultiPartParser):
         if twice:
             raise Invalid(details=[detail("repeated", "Send this field once.", name) for name in twice[:20]])
         return parsed
+
+
+class PhotoParser(PictureParser):
+    max_bytes_setting = "PHOTO_MAX_BYTES"
+
+
+class AvatarParser(PictureParser):
+    max_bytes_setting = "AVATAR_MAX_BYTES"

@@ -25,6 +25,7 @@ def test_me_is_me(alice: User) -> None:
         "first_name",
         "last_name",
         "bio",
+        "avatar_url",
         "locale",
         "currency",
         "status",
@@ -107,7 +108,16 @@ def test_a_change_to_the_same_changes_nothing(alice: User) -> None:
         ({"bio": "a\x07"}, "bio", "control_characters"),
         ({"currency": "XXX"}, "currency", "invalid_choice"),
         ({"currency": "inr"}, "currency", "invalid_choice"),
+        ({"currency": "CREDIT"}, "currency", "invalid_choice"),
         ({"locale": "english please"}, "locale", "invalid"),
+        ({"locale": "e"}, "locale", "invalid"),
+        ({"locale": "en_IN"}, "locale", "invalid"),
+        ({"locale": "en-IN-IN"}, "locale", "invalid"),
+        ({"locale": "de-1996-1996"}, "locale", "invalid"),
+        ({"locale": "en-" + "x" * 40}, "locale", "max_length"),
+        ({"locale": 7}, "locale", "invalid"),
+        ({"avatar": "me.jpg"}, "avatar", "invalid"),
+        ({"avatar_url": "https://example.com/me.jpg"}, "avatar_url", "unknown_field"),
         ({"username": "al"}, "username", "invalid"),
         ({"username": "älice"}, "username", "invalid"),
         ({"username": "a b"}, "username", "invalid"),
@@ -124,6 +134,22 @@ def test_a_bad_change_is_400_and_changes_nothing(alice: User, body: dict[str, An
     assert answer.status_code == 400
     assert (field, code) in {(item["field"], item["code"]) for item in answer.json()["details"]}
     assert User.objects.values().get(pk=alice.pk) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("EN-in", "en-IN"),
+        ("zh-hant-tw", "zh-Hant-TW"),
+        ("es-419", "es-419"),
+        ("sl-rozaj-biske", "sl-rozaj-biske"),
+        ("de-ch-1996-u-co-phonebk", "de-CH-1996-u-co-phonebk"),
+        ("en-x-in-House", "en-x-in-house"),
+        ("", ""),
+    ],
+)
+def test_a_language_tag_is_kept_in_its_usual_case(alice: User, given: str, kept: str) -> None:
+    assert api(alice).patch(URL, {"locale": given}).json()["locale"] == kept
 
 
 def test_a_username_is_taken_once_whatever_its_case(alice: User, bob: User) -> None:
