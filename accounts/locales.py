@@ -30,8 +30,8 @@ def canonical(tag: str) -> str:
     shown, is_extended = [first], False
     for part in rest:
         is_extended = is_extended or len(part) == 1
-        repeats = len(part) in (1, 5, 6, 7, 8) and part in shown and "x" not in shown
-        if repeats:
+        is_variant = not is_extended and (len(part) > 4 or (part[0].isdigit() and len(part) == 4))
+        if (is_variant or len(part) == 1) and part in shown and "x" not in shown:
             raise ValueError("a part of the language tag comes twice")
         if not is_extended and len(part) == 2:
             part = part.upper()

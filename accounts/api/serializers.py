@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts import avatars, locales
@@ -76,6 +77,7 @@ class LocaleField(serializers.CharField):
             raise serializers.ValidationError(message, code="invalid") from error
 
 
+@extend_schema_field({"type": "string", "enum": [None]})
 class NoAvatarField(serializers.Field[None, Any, Any, Any]):
     """In JSON a picture can only be taken away."""
 

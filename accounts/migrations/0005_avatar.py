@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0003_updated_by_the_database'),
+        ('accounts', '0004_session_mfa'),
         ('core', '0002_stored_object'),
     ]
 
