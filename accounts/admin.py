@@ -16,7 +16,7 @@ from unfold.forms import UserCreationForm
 
 from accounts import staff
 from accounts.emails import fold
-from accounts.models import EmailVerification, Session, User
+from accounts.models import EmailChange, EmailVerification, PasswordReset, Session, User
 from core.admin import ModelAdmin, ReadOnlyModelAdmin
 
 admin.site.unregister(Group)
@@ -125,8 +125,8 @@ class SessionAdmin(ReadOnlyModelAdmin):
     ordering = ["-created_at"]
 
 
-@admin.register(EmailVerification)
-class EmailVerificationAdmin(ReadOnlyModelAdmin):
+@admin.register(EmailVerification, EmailChange, PasswordReset)
+class MailedLinkAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "user", "email", "expires_at", "used_at"]
     list_select_related = ["user"]
     search_fields = ["email__exact"]

@@ -304,13 +304,14 @@ def end(session: Session, *, reason: EndReason = EndReason.LOGOUT) -> None:
 
 
 @audit.writes("session")
-def end_all(user: User, *, reason: EndReason = EndReason.REVOKED) -> int:
-    """End every live session of a person; answers how many.
+def end_all(user: User, *, reason: EndReason = EndReason.REVOKED, but: Session | None = None) -> int:
+    """End every live session of a person, but for the one named; answers how many.
 
     Locks: the sessions, by id.
     """
     with transaction.atomic():
-        return _end(Session.objects.filter(user=user), reason)
+        mine = Session.objects.filter(user=user)
+        return _end(mine.exclude(pk=but.pk) if but else mine, reason)
 
 
 def _end(sessions: QuerySet[Session], reason: EndReason) -> int:

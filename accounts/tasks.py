@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-from accounts import sessions, verification
+from accounts import links, resets, sessions
 from core import jobs
 
 
 @jobs.task("accounts.purge")
 def purge() -> None:
     sessions.purge()
-    verification.purge()
+    links.purge()
+
+
+@jobs.task("accounts.mail_resets", queue="mail")
+def mail_resets() -> None:
+    resets.mail_due()

@@ -12,10 +12,10 @@ from django.utils.module_loading import import_string
 from psycopg.errors import UniqueViolation
 
 import audit
-from accounts import passwords, verification
+from accounts import links, passwords, verification
 from accounts.emails import fold
 from accounts.errors import EmailTaken, UsernameTaken
-from accounts.models import User
+from accounts.models import EmailVerification, User
 from core import files
 from core.errors import Invalid, detail
 from core.models import StoredObject
@@ -48,7 +48,7 @@ def register(*, email: str, password: str, first_name: str = "", last_name: str 
             verification.issue(user)
             audit.record("user.registered", user, user=user, actor_id=user.pk, personal={"email": user.email})
     except IntegrityError as error:
-        if not _violates(error, "accounts_user_email"):
+        if not violates(error, "accounts_user_email"):
             raise
         security.info("register", outcome="email_taken")
         raise EmailTaken from error
@@ -65,16 +65,24 @@ def verify_email(*, token: str) -> User:
     Enqueues: notifications.deliver
     """
     with transaction.atomic():
-        user = verification.consume(token).user
+        user = links.consume(EmailVerification, token).user
         if not user.is_verified:
             User.objects.filter(pk=user.pk).update(verified_at=Now(), updated_at=Now())
             user.refresh_from_db(fields=["verified_at", "updated_at"])
-            for path in settings.EMAIL_VERIFIED:
-                import_string(path)(user=user)
-            outbox.enqueue("welcome", user=user, cause=f"welcome:{user.pk}", context={"first_name": user.first_name})
+            welcome(user)
         audit.record("user.verified", user, user=user, actor_id=user.pk, personal={"email": user.email})
     security.info("verify_email", outcome="ok", user=str(user.pk))
     return user
+
+
+def welcome(user: User) -> None:
+    """Give what settings.EMAIL_VERIFIED gives to whoever proves a mailbox for the first time, in that transaction.
+
+    Enqueues: notifications.deliver
+    """
+    for path in settings.EMAIL_VERIFIED:
+        import_string(path)(user=user)
+    outbox.enqueue("welcome", user=user, cause=f"welcome:{user.pk}", context={"first_name": user.first_name})
 
 
 @audit.writes("user")
@@ -106,7 +114,7 @@ def update_profile(user: User, changes: dict[str, Any]) -> User:
                 personal={"old": _plain(old), "new": _plain(new)},
             )
     except IntegrityError as error:
-        if not _violates(error, "accounts_user_username"):
+        if not violates(error, "accounts_user_username"):
             raise
         raise UsernameTaken from error
     return user
@@ -123,6 +131,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value.key if isinstance(value, StoredObject) else value for name, value in values.items()}
 
 
-def _violates(error: IntegrityError, constraint: str) -> bool:
+def violates(error: IntegrityError, constraint: str) -> bool:
+    """Whether the database refused because of this unique constraint."""
     cause = error.__cause__
     return isinstance(cause, UniqueViolation) and (cause.diag.constraint_name or "").startswith(constraint)

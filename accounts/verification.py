@@ -1,21 +1,15 @@
-"""Links that prove a mailbox: made, mailed, and used once."""
+"""Proving the mailbox that somebody signed up with: the mailed link, and sending it again."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import uuid
 from datetime import timedelta
-from typing import Literal
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils.crypto import salted_hmac
 
 import audit
-from accounts.errors import VerificationExpired, VerificationInvalid
+from accounts import links
 from accounts.models import EmailVerification, User
 from core.ids import new_id
 from notifications import outbox
@@ -24,32 +18,11 @@ from notifications.models import Mail
 VALID_FOR = timedelta(hours=24)
 RESEND_AFTER = timedelta(minutes=1)
 RESENDS_A_DAY = 10
-KEEP = timedelta(days=90)
-PURGE_BATCH = 5000
-
-
-def token_of(verification_id: uuid.UUID) -> str:
-    """The link's token. It is derived, so that no table and no outbox row has to hold it.
-
-    The hash that is kept lets links that are under way outlive a change of SECRET_KEY.
-    """
-    mac = salted_hmac("accounts.verification", str(verification_id), algorithm="sha256")
-    return base64.urlsafe_b64encode(mac.digest()).rstrip(b"=").decode()
-
-
-def hash_of(token: str) -> str:
-    """What is stored of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def link(token: str) -> str:
-    """Where the mail points: the client app when there is one, else our own page."""
-    return f"{settings.FRONTEND_URL or settings.PUBLIC_URL}/verify-email/{token}"
 
 
 def mail_secrets(mail: Mail) -> dict[str, str]:
     """The parts of a verify-email mail that exist only while it is rendered (settings.MAIL_SECRETS)."""
-    return {"link": link(token_of(uuid.UUID(mail.context["verification_id"])))}
+    return {"link": links.url("verify-email", uuid.UUID(mail.context["verification_id"]))}
 
 
 @audit.writes("email_verification")
@@ -63,7 +36,7 @@ def issue(user: User) -> EmailVerification:
         id=verification_id,
         user=user,
         email=user.email,
-        token_hash=hash_of(token_of(verification_id)),
+        token_hash=links.hash_of(links.token_of(verification_id)),
         expires_at=Now() + VALID_FOR,
     )
     outbox.enqueue(
@@ -91,65 +64,3 @@ def resend(user: User) -> EmailVerification | None:
         if recent.filter(created_at__gt=Now() - RESEND_AFTER).exists() or recent.count() > RESENDS_A_DAY:
             return None
         return issue(user)
-
-
-def look(token: str) -> Literal["ready", "done", "expired", "invalid"]:
-    """What using the link up would do, without doing it."""
-    try:
-        verification, is_expired = _by_token(EmailVerification.objects.select_related("user"), token)
-    except VerificationInvalid:
-        return "invalid"
-    if verification.used_at is not None:
-        return "done" if verification.user.is_verified else "invalid"
-    return "expired" if is_expired else "ready"
-
-
-def _by_token(links: QuerySet[EmailVerification], token: str) -> tuple[EmailVerification, bool]:
-    """The link and whether it has run out.
-
-    Raises: VerificationInvalid for a token that no link has.
-    """
-    expired = ExpressionWrapper(Q(expires_at__lte=Now()), output_field=BooleanField())
-    found = links.annotate(is_expired=expired).filter(token_hash=hash_of(token)).first()
-    if found is None:
-        raise VerificationInvalid
-    return found, found.is_expired
-
-
-@audit.writes("email_verification")
-def consume(token: str) -> EmailVerification:
-    """Use up a link, in the caller's transaction; every other open link of that person is used up with it.
-
-    Locks: the user, whatever the link: two links of one person used at once must not wait for each other.
-    Raises: VerificationInvalid, VerificationExpired.
-    """
-    links = EmailVerification.objects.all()
-    found, _ = _by_token(links, token)
-    user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=found.user_id)
-    verification, is_expired = _by_token(links, token)  # as it is now that nobody else can use it
-    if verification.used_at is not None:
-        raise VerificationInvalid
-    if is_expired:
-        raise VerificationExpired
-    verification.user = user
-    # The address may have been changed since the mail left: then it proves the wrong mailbox.
-    if verification.email != verification.user.email or not verification.user.is_active:
-        raise VerificationInvalid
-    EmailVerification.objects.filter(user=verification.user, used_at__isnull=True).update(used_at=Now())
-    audit.record("email_verification.used", verification, user=verification.user, actor_id=verification.user_id)
-    return verification
-
-
-@audit.writes("email_verification")
-def purge() -> int:
-    """Forget links that ran out KEEP ago.
-
-    Idempotent: what is forgotten is not found again.
-    """
-    over = EmailVerification.objects.filter(expires_at__lt=Now() - KEEP)
-    with transaction.atomic():
-        ids = list(over.order_by("pk").values_list("pk", flat=True)[:PURGE_BATCH])
-        if ids:
-            EmailVerification.objects.filter(pk__in=ids).delete()
-            audit.record("email_verification.purged", ("email_verification", "purged"), metadata={"count": len(ids)})
-    return len(ids)

@@ -191,6 +191,7 @@ WAKE_EVERY_S: dict[str, float] = {
     "core.remove_files": 60,
     "notifications.deliver": 10,
     "notifications.purge": 3600,
+    "accounts.mail_resets": 10,
     "accounts.purge": 3600,
     "inbox.purge": 86_400,
     "generation.advance": 5,
@@ -218,7 +219,11 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
 }
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
-MAIL_SECRETS = {"verify-email": "accounts.verification.mail_secrets"}  # made at rendering, never stored
+MAIL_SECRETS = {  # made at rendering, never stored
+    "verify-email": "accounts.verification.mail_secrets",
+    "confirm-email": "accounts.email_changes.mail_secrets",
+    "password-reset": "accounts.resets.mail_secrets",
+}
 BILLING_FULFILMENT = {"credits": "billing.fulfilment.credits"}
 BOOK_CHECKS = ["generation.books.checks"]
 METRICS_SOURCES = [
@@ -238,7 +243,8 @@ PASSWORD_HASHERS = ["accounts.hashers.Argon2id"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "accounts.validators.MaximumLengthValidator"},
+    {"NAME": "accounts.validators.LeakedPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 JWT_ALGORITHM = env.str("JWT_ALGORITHM", default="HS256")

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Group
 from rest_framework.test import APIClient
 
-from accounts import sessions, users, verification
+from accounts import links, sessions, users
 from accounts.api import tokens
 from accounts.models import EmailVerification, Session, User
 
@@ -26,7 +26,7 @@ def make_user(email: str | None = None, *, verified: bool = True, password: str 
 def verification_token(user: User) -> str:
     """The token in the newest verification mail of the person."""
     newest = EmailVerification.objects.filter(user=user).latest("created_at")
-    return verification.token_of(newest.pk)
+    return links.token_of(newest.pk)
 
 
 def verify(user: User) -> User:

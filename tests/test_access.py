@@ -16,6 +16,9 @@ PUBLIC = {
     "auth_login",
     "auth_refresh",
     "auth_verify_email",
+    "auth_forgot_password",
+    "auth_reset_password",
+    "auth_confirm_email",
     "credits_packages",
     "payments_pricing",
     "generations_operations",
@@ -24,6 +27,8 @@ PUBLIC = {
 SIGNED_IN = {
     "auth_logout",
     "auth_resend_verification",
+    "auth_change_password",
+    "auth_change_email",
     "users_me_retrieve",
     "users_me_update",
     "users_me_partial_update",

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts import avatars, locales
+from accounts import avatars, devices, locales
 from accounts.models import Session, User
 from accounts.passwords import MAX_LENGTH, MIN_LENGTH
 from core.api.serializers import Serializer, TextField
@@ -54,6 +54,25 @@ class RefreshSerializer(Serializer):
 
 class VerifyEmailSerializer(Serializer):
     token = serializers.CharField(max_length=200)
+
+
+class ForgotPasswordSerializer(Serializer):
+    email = serializers.EmailField(max_length=254)
+
+
+class ResetPasswordSerializer(Serializer):
+    token = serializers.CharField(max_length=200)
+    new_password = PasswordField(min_length=MIN_LENGTH)
+
+
+class ChangePasswordSerializer(Serializer):
+    current_password = PasswordField()
+    new_password = PasswordField(min_length=MIN_LENGTH)
+
+
+class ChangeEmailSerializer(Serializer):
+    password = PasswordField()
+    email = serializers.EmailField(max_length=254)
 
 
 class EmptySerializer(Serializer):
@@ -157,21 +176,26 @@ class VerifiedSerializer(serializers.Serializer[Any]):
 
 
 class SessionSerializer(serializers.ModelSerializer[Session]):
-    is_current = serializers.SerializerMethodField(help_text="The session that asks.")
+    device = serializers.SerializerMethodField(help_text="For instance `Firefox on Windows`.")
+    current = serializers.SerializerMethodField(help_text="Whether this is the session that asks.")
 
     class Meta:
         model = Session
         fields = [
             "id",
-            "created_at",
-            "last_seen_at",
-            "expires_at",
+            "device",
+            "current",
             "ip",
             "user_agent",
             "remember",
-            "is_current",
+            "created_at",
+            "last_seen_at",
+            "expires_at",
         ]
         read_only_fields = fields
 
-    def get_is_current(self, session: Session) -> bool:
+    def get_device(self, session: Session) -> str:
+        return devices.name(session.user_agent)
+
+    def get_current(self, session: Session) -> bool:
         return bool(session.pk == self.context["request"].auth.pk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from accounts.api.authentication import RefreshTokenCount
+from accounts.api.credentials import CredentialsViewSet, SignedInCredentialsViewSet
 from accounts.api.views import AuthViewSet, MeViewSet, SessionViewSet, SignedInAuthViewSet
 
 urlpatterns = [
@@ -16,6 +17,19 @@ urlpatterns = [
         name="auth-refresh",
     ),
     path("auth/verify-email", AuthViewSet.as_view({"post": "verify_email"}), name="auth-verify-email"),
+    path(
+        "auth/forgot-password",
+        CredentialsViewSet.as_view({"post": "forgot_password"}),
+        name="auth-forgot-password",
+    ),
+    path("auth/reset-password", CredentialsViewSet.as_view({"post": "reset_password"}), name="auth-reset-password"),
+    path("auth/confirm-email", CredentialsViewSet.as_view({"post": "confirm_email"}), name="auth-confirm-email"),
+    path(
+        "auth/change-password",
+        SignedInCredentialsViewSet.as_view({"post": "change_password"}),
+        name="auth-change-password",
+    ),
+    path("auth/change-email", SignedInCredentialsViewSet.as_view({"post": "change_email"}), name="auth-change-email"),
     path("auth/logout", SignedInAuthViewSet.as_view({"post": "logout"}), name="auth-logout"),
     path(
         "auth/resend-verification",

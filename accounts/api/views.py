@@ -43,7 +43,8 @@ _LOGIN = OpenApiExample(
 )
 
 
-def _signed_in(session: Session) -> dict[str, Any]:
+def signed_in(session: Session) -> dict[str, Any]:
+    """What whoever holds the session is answered: the person and a fresh pair of tokens."""
     return {"user": serializers.UserSerializer(session.user).data, **tokens.pair(session)}
 
 
@@ -85,7 +86,7 @@ class AuthViewSet(ViewSet):
         body = serializers.RegisterSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         session = sessions.sign_up(**body.validated_data)
-        return Response(_signed_in(session), status=status.HTTP_201_CREATED)
+        return Response(signed_in(session), status=status.HTTP_201_CREATED)
 
     @extend_schema(
         operation_id="auth_login",
@@ -113,7 +114,7 @@ class AuthViewSet(ViewSet):
         except (errors.InvalidCredentials, errors.OtpInvalid):
             ratelimit.usage(request._request, "failed_logins", address)
             raise
-        return Response(_signed_in(session))
+        return Response(signed_in(session))
 
     @extend_schema(
         operation_id="auth_refresh",
@@ -133,7 +134,7 @@ class AuthViewSet(ViewSet):
         session = sessions.rotate(
             session_id=claims.session_id, user_id=claims.user_id, epoch=claims.epoch, rotation=claims.rotation
         )
-        return Response(_signed_in(session))
+        return Response(signed_in(session))
 
     @extend_schema(
         operation_id="auth_verify_email",

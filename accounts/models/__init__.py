@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from accounts.models.links import EmailChange, EmailVerification, MailedLink, PasswordReset
 from accounts.models.sessions import EndReason, Session
 from accounts.models.users import User, UserManager, UserStatus
-from accounts.models.verification import EmailVerification
 
-__all__ = ["EmailVerification", "EndReason", "Session", "User", "UserManager", "UserStatus"]
+__all__ = [
+    "EmailChange",
+    "EmailVerification",
+    "EndReason",
+    "MailedLink",
+    "PasswordReset",
+    "Session",
+    "User",
+    "UserManager",
+    "UserStatus",
+]

@@ -13,6 +13,7 @@ class EndReason(models.TextChoices):
     LOGOUT = "logout"
     REVOKED = "revoked", "revoked by its owner"
     REUSED = "reused", "a spent refresh token came back"
+    PASSWORD = "password", "the password was changed"
     STAFF = "staff", "ended by staff"
 
 

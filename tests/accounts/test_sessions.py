@@ -80,19 +80,20 @@ def test_the_list_holds_my_live_sessions_newest_first(alice: User, bob: User) ->
 
     assert answer.status_code == 200
     assert set(answer.json()) == {"count", "next", "previous", "results"}
-    assert [(row["id"], row["is_current"]) for row in answer.json()["results"]] == [
+    assert [(row["id"], row["current"]) for row in answer.json()["results"]] == [
         (str(mine.pk), True),
         (str(older.pk), False),
     ]
     assert set(answer.json()["results"][0]) == {
         "id",
-        "created_at",
-        "last_seen_at",
-        "expires_at",
+        "device",
+        "current",
         "ip",
         "user_agent",
         "remember",
-        "is_current",
+        "created_at",
+        "last_seen_at",
+        "expires_at",
     }
 
 

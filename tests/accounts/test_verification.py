@@ -11,7 +11,7 @@ from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts import users, verification
+from accounts import links, users, verification
 from accounts.errors import VerificationInvalid
 from accounts.models import EmailVerification, User, UserStatus
 from audit.models import AuditLog
@@ -80,7 +80,7 @@ def test_a_link_works_once(unverified: User, anonymous: APIClient) -> None:
 
 def test_every_other_link_ends_with_the_first(unverified: User, anonymous: APIClient) -> None:
     older = verification_token(unverified)
-    newer = verification.token_of(verification.issue(unverified).pk)
+    newer = links.token_of(verification.issue(unverified).pk)
 
     anonymous.post(URL, {"token": older})
 
@@ -94,7 +94,7 @@ def test_a_link_runs_out_after_a_day(unverified: User, anonymous: APIClient) -> 
     assert link.expires_at - link.created_at == timedelta(hours=24)
     EmailVerification.objects.filter(pk=link.pk).update(expires_at=Now())
 
-    answer = anonymous.post(URL, {"token": verification.token_of(link.pk)})
+    answer = anonymous.post(URL, {"token": links.token_of(link.pk)})
 
     assert (answer.status_code, answer.json()["error"]) == (400, "verification_expired")
     unverified.refresh_from_db()
@@ -128,7 +128,7 @@ def test_a_bad_token_is_400(unverified: User, anonymous: APIClient, body: dict[s
 
 def test_only_a_hash_of_the_token_is_stored_and_it_outlives_a_new_secret(unverified: User, settings: Settings) -> None:
     token = verification_token(unverified)
-    assert EmailVerification.objects.get().token_hash == verification.hash_of(token)
+    assert EmailVerification.objects.get().token_hash == links.hash_of(token)
     assert token not in str(EmailVerification.objects.values().get())
 
     settings.SECRET_KEY = "another secret key, as long as the first one was " * 2

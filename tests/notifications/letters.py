@@ -11,6 +11,10 @@ from notifications.models import Mail
 EXAMPLES: dict[str, dict[str, Any]] = {
     "welcome": {"first_name": "Alice"},
     "verify-email": {"verification_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829304"},
+    "confirm-email": {"change_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829305"},
+    "email-changed": {"at": "21 November 2026, 10:15 UTC"},
+    "password-reset": {"reset_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829306"},
+    "password-changed": {"at": "21 November 2026, 10:15 UTC", "device": "Firefox on Windows", "ip": "192.0.2.9"},
     "payment-confirmation": {
         "payment_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829301",
         "amount": "₹499.00",

@@ -33,7 +33,7 @@ def test_each_mail_has_a_subject_a_text_and_an_html_part(name: str) -> None:
         assert "{%" not in part
         assert "None" not in part
     for value in EXAMPLES[name].values():
-        if name != "verify-email":
+        if not mails.TEMPLATES[name].made:
             assert str(value) in rendered.html
             assert str(value) in rendered.text
 
@@ -130,4 +130,4 @@ def test_a_missing_template_or_secret_maker_is_found_at_boot(
 
     ids = [found.id for found in run_checks(tags=["notifications"])]
 
-    assert ids == ["notifications.E002"] + ["notifications.E001"] * 3
+    assert ids == ["notifications.E002"] * 3 + ["notifications.E001"] * 3

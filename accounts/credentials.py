@@ -1,0 +1,82 @@
+"""Setting a new password: by whoever knows the old one, and by whoever reads the mailbox."""
+
+from __future__ import annotations
+
+import structlog
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+
+import audit
+from accounts import devices, links, passwords, sessions
+from accounts.errors import PasswordWrong, VerificationExpired
+from accounts.models import EmailChange, EndReason, PasswordReset, Session, User
+from core import context
+from notifications import outbox
+
+security = structlog.get_logger("security")
+
+
+@audit.writes("user")
+def change_password(user: User, *, current: str, new: str, session: Session | None = None) -> User:
+    """Set a new password; every token of the person is refused from now on, and every session but this one ends.
+
+    Locks: the user; the sessions, by id.
+    Raises: PasswordWrong; Invalid for a password that is too weak.
+    Enqueues: notifications.deliver
+    """
+    passwords.confirm(user, current)
+    confirmed = user.password
+    passwords.check(new, user, field="new_password")
+    encoded = make_password(new)  # slow on purpose, so before the transaction
+    with transaction.atomic():
+        user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=user.pk)
+        if user.password != confirmed:
+            raise PasswordWrong  # another request has changed it since
+        _set(user, encoded, session=session, how="changed")
+    return user
+
+
+@audit.writes("user")
+def reset_password(*, token: str, new: str) -> User:
+    """Set a new password by the token that was mailed, once; every session of the person ends.
+
+    Whoever resets still needs their second factor to sign in.
+    Locks: the user; the sessions, by id.
+    Raises: VerificationInvalid, VerificationExpired; Invalid for a password that is too weak, which uses nothing up.
+    Enqueues: notifications.deliver
+    """
+    reset, is_expired = links.find(PasswordReset.objects.select_related("user"), token)
+    if is_expired:
+        raise VerificationExpired
+    assert reset.user is not None
+    passwords.check(new, reset.user, field="new_password")
+    encoded = make_password(new)
+    with transaction.atomic():
+        user = links.consume(PasswordReset, token).user
+        assert user is not None
+        _set(user, encoded, session=None, how="reset")
+    return user
+
+
+def _set(user: User, encoded: str, *, session: Session | None, how: str) -> None:
+    User.objects.filter(pk=user.pk).update(password=encoded, epoch=F("epoch") + 1, updated_at=Now())
+    user.refresh_from_db(fields=["password", "epoch", "updated_at"])
+    sessions.end_all(user, reason=EndReason.PASSWORD, but=session)
+    # Whoever knew the old password may have asked for these.
+    links.withdraw(user, PasswordReset, EmailChange)
+    now = context.current()
+    outbox.enqueue(
+        "password-changed",
+        user=user,
+        cause=f"password-changed:{user.pk}:{user.epoch}",
+        context={
+            "at": f"{timezone.now():%-d %B %Y, %H:%M} UTC",
+            "device": devices.name(now.user_agent),
+            "ip": now.ip or "unknown",
+        },
+    )
+    audit.record("user.password_changed", user, metadata={"how": how}, user=user, actor_id=user.pk)
+    security.info("password", outcome=how, user=str(user.pk))
