@@ -83,6 +83,10 @@ test-e2e: $(VENV)/.dev ## whole stories over HTTP, with real processes and brows
 test-deep: $(VENV)/.dev ## the same tests with bigger numbers; takes long
 	@$(PY) -m pytest -n auto --maxprocesses 16 --dist loadfile --timeout 3600
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## every operation of the schema asked with made-up input, at length
+	@$(PY) -m pytest tests/scenarios/test_schema.py --timeout 14400
+
 .PHONY: coverage
 coverage: $(VENV)/.dev ## which lines the tests never reach
 	@rm -rf var/coverage && mkdir -p var/coverage

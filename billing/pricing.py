@@ -10,7 +10,7 @@ from typing import Any
 from billing.errors import CurrencyNotSold, NotForSale
 from billing.models import CreditPrice, Package
 from core.errors import Invalid, detail
-from core.money import EXPONENTS, display
+from core.money import CURRENCIES, display
 
 _ITEM = re.compile(r"(?P<kind>[a-z]{1,16}):(?P<rest>[^\s:]{1,60})")
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}")
@@ -50,7 +50,7 @@ def currency_for(asked: str | None, user_currency: str | None, default: str) -> 
     Raises: Invalid for what is no currency we know.
     """
     currency = (asked or user_currency or default).upper()
-    if currency not in EXPONENTS or len(currency) != 3:
+    if currency not in CURRENCIES:
         raise Invalid(details=[detail("unknown_currency", f"There is no currency {currency!r} here.", "currency")])
     return currency
 

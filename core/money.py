@@ -28,6 +28,7 @@ EXPONENTS: dict[str, int] = {
     "BHD": 3,
     "OMR": 3,
 }
+CURRENCIES = sorted(set(EXPONENTS) - {CREDIT})
 SYMBOLS: dict[str, str] = {
     "INR": "₹",
     "USD": "$",

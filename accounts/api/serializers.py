@@ -11,7 +11,7 @@ from accounts import avatars, devices, locales
 from accounts.models import Session, User
 from accounts.passwords import MAX_LENGTH, MIN_LENGTH
 from core.api.serializers import Serializer, TextField
-from core.money import CREDIT, EXPONENTS
+from core.money import CURRENCIES
 
 NAME_LENGTH = User._meta.get_field("first_name").max_length
 
@@ -121,7 +121,7 @@ class ProfileSerializer(Serializer):
     bio = TextField(max_length=1000, required=False, allow_blank=True, has_lines=True)
     locale = LocaleField(required=False, allow_blank=True, help_text="A BCP 47 language tag such as en-IN.")
     currency = serializers.ChoiceField(
-        choices=sorted(EXPONENTS.keys() - {CREDIT}),
+        choices=CURRENCIES,
         required=False,
         allow_null=True,
         help_text="What prices are asked in; null leaves it to the gateway.",

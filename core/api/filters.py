@@ -37,13 +37,16 @@ class MomentFilter(IsoDateTimeFilter):
 def refuse_unknown(request: Request, known: Iterable[str] = ()) -> None:
     """Hold the query string against what the view knows.
 
-    Raises: Invalid naming the first parameters that nobody reads.
+    Raises: Invalid naming the first parameters that nobody reads, or that say nothing.
     """
     unknown = sorted(set(request.query_params).difference(known))[:MAX_NAMED]
     if unknown:
         raise Invalid(
             details=[detail("unknown_parameter", f"There is no parameter {name!r}.", name) for name in unknown]
         )
+    empty = sorted(name for name, value in request.query_params.items() if not value)[:MAX_NAMED]
+    if empty:
+        raise Invalid(details=[detail("blank", f"{name} is empty; leave it out, or say what.", name) for name in empty])
 
 
 class StrictFilterBackend(DjangoFilterBackend):

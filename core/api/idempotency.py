@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from core.api.renderers import encode
 from core.errors import IdempotencyKeyRequired, Invalid, detail
 
 HEADER = "Idempotency-Key"
+KEY = r"^[!-~]{1,255}$"
 View = Callable[..., Response]
 
 
@@ -35,8 +37,9 @@ def idempotent(*, required: bool = False, resumable: bool = False) -> Callable[[
                     raise IdempotencyKeyRequired
                 request.idempotency = None  # type: ignore[attr-defined]
                 return view(self, request, *args, **kwargs)
-            if len(key) > 255 or not key.isprintable():
-                raise Invalid(details=[detail("invalid", "An Idempotency-Key has 1 to 255 printable characters.")])
+            if not re.match(KEY, key):
+                message = "An Idempotency-Key has 1 to 255 characters of ASCII and no spaces."
+                raise Invalid(details=[detail("invalid", message, HEADER)])
             named = {
                 "user_id": request.user.pk,
                 "method": request.method or "",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
+LAST_PAGE = 10**8
+
 
 def whole(request: Request, name: str, default: int, low: int, high: int) -> int:
     """A whole number from the query string.
@@ -41,13 +43,20 @@ class Pages(PageNumberPagination):
     def paginate_queryset(
         self, queryset: QuerySet[Any] | Any, request: Request, view: APIView | None = None
     ) -> list[Any] | None:
-        whole(request, "page", 1, 1, 10**8)
+        whole(request, "page", 1, 1, LAST_PAGE)
         from rest_framework.exceptions import NotFound as PastTheEnd
 
         try:
             return super().paginate_queryset(queryset, request, view)
         except PastTheEnd as error:
             raise NotFound("There is no such page.") from error
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        bounds = {"page": (1, LAST_PAGE), "limit": (1, self.max_page_size)}
+        found: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in found:
+            parameter["schema"]["minimum"], parameter["schema"]["maximum"] = bounds[parameter["name"]]
+        return found
 
     def get_next_link(self) -> str | None:
         return self._link(self.page.next_page_number()) if self.page is not None and self.page.has_next() else None

@@ -9,8 +9,9 @@ from drf_spectacular.openapi import AutoSchema as Base
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from core import errors
+from core.api.idempotency import KEY
 from core.api.permissions import IsSignedIn, IsVerified
-from core.api.serializers import ErrorSerializer
+from core.api.serializers import ErrorSerializer, Serializer
 
 
 class AutoSchema(Base):
@@ -26,7 +27,7 @@ class AutoSchema(Base):
             found.append(
                 OpenApiParameter(
                     "Idempotency-Key",
-                    str,
+                    {"type": "string", "pattern": KEY},
                     OpenApiParameter.HEADER,
                     required=method.idempotency_required,
                     description="One fresh value for each thing you want done; the same value repeats the answer.",
@@ -38,6 +39,13 @@ class AutoSchema(Base):
                     "If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of the answer that you kept."
                 )
             )
+        return found
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        """Our bodies refuse fields that they do not know."""
+        found: Any = super()._map_basic_serializer(serializer, direction)
+        if direction == "request" and isinstance(serializer, Serializer):
+            found["additionalProperties"] = False
         return found
 
     def _method(self) -> Any:
@@ -75,6 +83,8 @@ class AutoSchema(Base):
             found += [errors.Invalid, errors.MalformedBody]
         elif self._is_list_view():
             found.append(errors.Invalid)
+            if self._get_paginator():
+                found.append(errors.NotFound)  # there is no such page
         if "{" in self.path:
             found.append(errors.NotFound)
         method = self._method()

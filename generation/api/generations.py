@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from billing.errors import DebtOutstanding, InsufficientCredits
 from core import storage
+from core.api.filters import refuse_unknown
 from core.api.idempotency import idempotent
 from core.api.permissions import Public
 from core.api.public import kept
@@ -106,6 +107,7 @@ class GenerationViewSet(_Jobs):
     filterset_class = GenerationFilter
     errors = {
         "download": [errors.NotFinished, NotFound, Invalid],
+        "stats": [Invalid],
         "quote": [errors.OperationUnavailable],
         "cancel": [errors.TooLateToCancel, errors.CancelLimitReached],
         "destroy": [errors.TooLateToCancel, errors.CancelLimitReached],
@@ -155,10 +157,10 @@ class GenerationViewSet(_Jobs):
         filters=False,
     )
     def stats(self, request: Request) -> Response:
-        unknown = set(request.query_params) - {"kind"}
+        refuse_unknown(request, {"kind"})
         kind = request.query_params.get("kind")
-        if unknown or (kind is not None and kind not in Kind.values):
-            raise Invalid(details=[detail("invalid", "The only parameter is kind, one of the kinds.", "kind")])
+        if kind is not None and kind not in Kind.values:
+            raise Invalid(details=[detail("invalid_choice", f"kind must be one of {', '.join(Kind.values)}.", "kind")])
         return Response(queries.stats(request.user, kind=kind))
 
     @extend_schema(
@@ -176,11 +178,15 @@ class GenerationViewSet(_Jobs):
         return HttpResponseRedirect(storage.signed_url(asset.file.key, filename=name))
 
     def _output(self) -> UUID | None:
+        refuse_unknown(self.request, {"output"})
         given = self.request.query_params.get("output")
         try:
-            return UUID(given) if given else None
-        except ValueError as error:
-            raise Invalid(details=[detail("invalid", "output must be an output's id.", "output")]) from error
+            found = UUID(given) if given else None
+        except ValueError:
+            found = None
+        if given and str(found) != given.lower():  # Python takes other spellings than ours
+            raise Invalid(details=[detail("invalid", "output must be an output's id.", "output")])
+        return found
 
     @extend_schema(
         operation_id="generations_quote",

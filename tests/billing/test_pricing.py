@@ -56,7 +56,10 @@ def test_pricing_is_public_and_names_only_configured_gateways(settings: Settings
     assert body["custom_credits"] == [{"price": {"amount": 500, "currency": "INR"}, "least": 10, "most": 1000}]
     assert len(body["packages"]) == 8
 
+
+def test_a_gateway_without_its_keys_is_not_offered(settings: Settings) -> None:
     settings.RAZORPAY_KEY_SECRET = ""
+
     assert api().get("/api/v1/payments/pricing").json()["gateways"] == []
 
 
