@@ -11,10 +11,18 @@ from django.utils import timezone
 
 import audit
 from accounts.models import UserStatus
-from billing import breaks, fulfilment, ledger, refunds
+from billing import breaks, fulfilment, money, refunds
 from billing.fulfilment import Refused
 from billing.gateways.base import AttemptFact, Snapshot, StartFact
-from billing.models import BreakKind, Payment, PaymentAttempt, PaymentStart, PaymentState, RefundOrigin
+from billing.models import (
+    BreakKind,
+    Payment,
+    PaymentAttempt,
+    PaymentStart,
+    PaymentState,
+    RefundOrigin,
+    UserWalletKind,
+)
 from billing.models.payments import PAID, AttemptState, Counts, Fulfilment
 from billing.standing import restand
 from core.killpoints import reach
@@ -118,14 +126,7 @@ def _count(payment: Payment, row: PaymentAttempt) -> None:
     is_surplus = payment.fulfilment != Fulfilment.NONE or kept >= payment.amount
     row.counts = Counts.SURPLUS if is_surplus else Counts.PRICE
     row.save(update_fields=["counts", "updated_at"])
-    ledger.record_money(
-        gateway=payment.gateway,
-        amount=row.amount,
-        currency=row.currency,
-        key=f"payment:{payment.pk}:capture:{row.ref}",
-        subject=("payment", payment.pk),
-        memo=payment.title,
-    )
+    money.take_in(payment, row)
     reach("payments.settle.recorded")
     if is_surplus:
         _send_back(payment, row, RefundOrigin.SURPLUS, "this order had been paid already")
@@ -177,7 +178,7 @@ def deliver_if_paid(payment: Payment) -> bool:
         payment.fulfilment = Fulfilment.REFUSED
         payment.failure_code, payment.failure_message = "not_delivered", outcome.reason
     else:
-        payment.fulfilment, payment.granted = Fulfilment.FULFILLED, outcome.credits
+        payment.fulfilment, payment.granted = Fulfilment.FULFILLED, outcome.granted
     reach("payments.settle.granted")
     restand(payment, "fulfilment", "granted", "failure_code", "failure_message", "next_at")
     Payment.objects.filter(pk=payment.pk).update(settled_at=Now())
@@ -255,11 +256,17 @@ def _confirm(payment: Payment) -> None:
         context={
             "payment_id": str(payment.pk),
             "amount": display(payment.received, payment.currency),
-            "credits": f"{payment.granted:,}",
+            "goods": _goods(payment),
             "currency": payment.currency,
             "date": timezone.now().strftime("%-d %B %Y"),
         },
     )
+
+
+def _goods(payment: Payment) -> str:
+    if payment.wallet_kind not in ("", UserWalletKind.CREDITS):
+        return f"{display(payment.granted, payment.unit)} on your {payment.wallet_kind} wallet"
+    return payment.title
 
 
 def _tell_failed(payment: Payment, cause: str, amount: int, reason: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 
 import audit
 from billing import breaks, ledger
@@ -14,7 +14,8 @@ from billing.gateways.base import DisputeFact, DisputeStatus
 from billing.models import BreakKind, CreditLot, Dispute, DisputeState, Freeze, Payment, PaymentAttempt
 from billing.models.payments import Counts
 from billing.models.refunds import DISPUTE_TRANSITIONS
-from billing.standing import collect, give_back, lock, restand
+from billing.standing import collect, give_back, lock, purse, restand
+from core.money import CREDIT
 
 BATCH = 100
 
@@ -118,7 +119,7 @@ def _freeze(payment: Payment, row: Dispute) -> None:
     """Put the credits that the claim stands for out of reach, as far as they are free; `tend` gets the rest."""
     row.frozen = 0
     if _is_part_of_price(row):
-        row.frozen = max(0, payment.due_credits(also_gone=row.amount) - payment.taken)
+        row.frozen = max(0, payment.due(also_gone=row.amount) - payment.taken)
     row.save(update_fields=["frozen", "updated_at"])
     if row.frozen:
         _freeze_more(payment, row)
@@ -138,7 +139,7 @@ def _freeze_more(payment: Payment, row: Dispute) -> None:
         amount=row.frozen,
         key=_freeze_key(row),
         subject=("dispute", row.pk),
-        source=("payment", payment.pk),
+        **purse(payment),
     )
 
 
@@ -212,7 +213,7 @@ def tend() -> int:
         source_type=OuterRef("source_type"), source_id=OuterRef("source_id"), remaining__gt=F("frozen")
     )
     short = Freeze.objects.filter(
-        Exists(free),
+        Exists(free) | ~Q(wallet__unit=CREDIT),
         state=Freeze.State.OPEN,
         subject_type="dispute",
         amount__lt=F("wanted"),

@@ -10,14 +10,14 @@ from django.utils.module_loading import import_string
 
 from accounts.models import User, UserStatus
 from billing import ledger
-from billing.models import Payment
+from billing.models import HouseKind, Payment
 
 
 @dataclass(frozen=True, slots=True)
 class Fulfilled:
-    """Delivered. `credits`: how many credits now stand for the money."""
+    """Delivered. `granted`: how much now stands for the money on the wallet that the payment fills."""
 
-    credits: int = 0
+    granted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Refused:
 
 
 Deliver = Callable[..., Fulfilled | Refused]
+_LEFT = Refused("the account was closed before the payment arrived")
 
 
 def deliver(payment: Payment) -> Fulfilled | Refused:
@@ -44,9 +45,8 @@ def credits(*, payment: Payment) -> Fulfilled | Refused:
 
     Idempotent: key `payment:<id>:grant`.
     """
-    status = User.objects.values_list("status", flat=True).get(pk=payment.user_id)
-    if status in (UserStatus.DELETING, UserStatus.DELETED):
-        return Refused("the account was closed before the payment arrived")
+    if _has_left(payment):
+        return _LEFT
     ledger.grant(
         user_id=payment.user_id,
         amount=payment.credits,
@@ -57,4 +57,31 @@ def credits(*, payment: Payment) -> Fulfilled | Refused:
         house="issued",
         memo=payment.title,
     )
-    return Fulfilled(credits=payment.credits)
+    return Fulfilled(granted=payment.credits)
+
+
+def top_up(*, payment: Payment) -> Fulfilled | Refused:
+    """Fill a wallet of money with the price that was paid.
+
+    Idempotent: key `payment:<id>:grant`.
+    """
+    if _has_left(payment):
+        return _LEFT
+    ledger.grant(
+        user_id=payment.user_id,
+        amount=payment.amount,
+        category=None,
+        key=f"payment:{payment.pk}:grant",
+        kind="purchase",
+        subject=("payment", payment.pk),
+        house=HouseKind.SALES,
+        unit=payment.currency,
+        wallet_kind=payment.wallet_kind,
+        memo=payment.title,
+    )
+    return Fulfilled(granted=payment.amount)
+
+
+def _has_left(payment: Payment) -> bool:
+    status = User.objects.values_list("status", flat=True).get(pk=payment.user_id)
+    return status in (UserStatus.DELETING, UserStatus.DELETED)

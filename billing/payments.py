@@ -23,6 +23,7 @@ import audit
 from billing import captures, checkouts, disputes, gateways, pricing, refunds
 from billing.errors import CurrencyNotSold, GatewayUnavailable, PaymentSettled, SignatureInvalid
 from billing.gateways.base import (
+    AttemptFact,
     AttemptStatus,
     DisputeFact,
     Gateway,
@@ -36,6 +37,7 @@ from billing.gateways.base import (
     StartFact,
     Unreachable,
 )
+from billing.gateways.wallet import PAYS_FROM
 from billing.models import Payment, PaymentStart, PaymentState
 from billing.models.payments import Flow, start_reference
 from billing.standing import lock, move
@@ -95,19 +97,25 @@ def start(
 ) -> Started:
     """Open a payment for an item: our row first, then the gateway's, then the two tied together.
 
+    By wallet all of it, debit and goods included, is one transaction.
+
     Idempotent: a claim resumes what it was bound to; an open payment for the same item, gateway and price is answered
     instead of a second one.
-    Raises: Invalid, NotForSale, CurrencyNotSold, GatewayUnavailable, BadGateway, Conflict.
+    Raises: Invalid, NotForSale, CurrencyNotSold, GatewayUnavailable, BadGateway, Conflict, InsufficientFunds,
+        DebtOutstanding.
     """
     if claim and claim.subject_id:
         payment = Payment.objects.get(pk=claim.subject_id, user=user)
         return Started(_tell(payment), is_new=True)
     chosen = gateways.get(gateway)
-    quote = pricing.quote(item, pricing.currency_for(currency, user.currency, chosen.default_currency))
+    quote = pricing.quote(item, pricing.currency_for(currency, user.currency, chosen.default_currency), user=user)
     if quote.currency not in chosen.currencies:
         taken = " or ".join(chosen.currencies)
         message = f"{chosen.name} takes {taken} here, not {quote.currency}."
         raise CurrencyNotSold(message, details=[detail("currency_not_sold", message, "currency")])
+    if not chosen.is_remote and quote.wallet_kind == PAYS_FROM:
+        message = "A wallet cannot fill itself; choose another way to pay."
+        raise Invalid(message, details=[detail("fills_itself", message, "gateway")])
     check_return_url(return_url)
     started = _open(Order(user, quote, chosen, flow, return_url), claim)
     reach("payments.start.committed")
@@ -139,6 +147,8 @@ def _open(order: Order, claim: Claim | None) -> Started:
                 payment = _insert(order, claim)
                 if payment is None:
                     continue
+                if not order.gateway.is_remote:
+                    payment = _pay_at_once(payment, order.gateway)
                 return Started(payment, is_new=True)
             if order.is_same(older) and not _has_run_out(older):
                 _readdress(older, order)
@@ -147,6 +157,15 @@ def _open(order: Order, claim: Claim | None) -> Started:
                 return Started(older, is_new=False)
         _close_for(older, order)
     raise Conflict("Another payment for this item is being opened; try again.", retry_after=2)
+
+
+def _pay_at_once(payment: Payment, gateway: Gateway) -> Payment:
+    begun = payment.starts.get()
+    fact = gateway.start(_opening(payment, begun))
+    _tie(payment.pk, begun.pk, fact)
+    begun.ref = fact.ref
+    paid = AttemptFact(fact.ref, fact.ref, AttemptStatus.CAPTURED, fact.amount, fact.currency, method=gateway.name)
+    return settle(payment.pk, News([(begun, Snapshot(fact, [paid]))]))
 
 
 def _open_payment(order: Order) -> Payment | None:
@@ -177,6 +196,7 @@ def _insert(order: Order, claim: Claim | None) -> Payment | None:
         fulfils=order.quote.fulfils,
         title=order.quote.title,
         credits=order.quote.credits,
+        wallet_kind=order.quote.wallet_kind,
         gateway=order.gateway.name,
         amount=order.quote.amount,
         currency=order.quote.currency,
@@ -224,6 +244,9 @@ def _add_start(payment: Payment, n: int) -> PaymentStart:
 def _close_for(older: Payment, order: Order) -> None:
     """Close an open payment that another one takes the place of, at its gateway first: it may be paid already."""
     older = _shut(older)
+    if older.is_paid and not order.gateway.is_remote:
+        message = "An earlier payment for this has just arrived; nothing was taken from your wallet."
+        raise Conflict(message, charged="settled")
     if older.is_open:
         _close(older.pk, PaymentState.CANCELED, why="superseded")
         order.superseded.append(older.pk)
@@ -349,6 +372,8 @@ def refresh(
     Raises: GatewayError, GatewayUnavailable.
     """
     gateway = gateways.get(payment.gateway)
+    if not gateway.is_remote:
+        return Payment.objects.get(pk=payment.pk)
     looks = []
     for begun in payment.starts.order_by("n"):
         if begun.ref is None:

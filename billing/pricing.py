@@ -7,19 +7,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
+from django.utils.module_loading import import_string
+
 from billing.errors import CurrencyNotSold, NotForSale
 from billing.models import CreditPrice, Package
 from core.errors import Invalid, detail
 from core.money import CURRENCIES, display
 
-_ITEM = re.compile(r"(?P<kind>[a-z]{1,16}):(?P<rest>[^\s:]{1,60})")
+_ITEM = re.compile(r"(?P<kind>[a-z]{1,16}):(?P<rest>[^\s]{1,60})")
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}")
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_TOP_UP = re.compile(r"(?P<wallet>[a-z]{1,16}):(?P<amount>[1-9][0-9]{0,11})")
+
+
+@dataclass(frozen=True, slots=True)
+class TopUp:
+    """How much may be put on a wallet of money at once. Units: minor."""
+
+    wallet: str
+    currency: str
+    least: int
+    most: int
+
+
+TOP_UPS = (
+    TopUp("primary", "NGN", 10_000, 100_000_000),
+    TopUp("calls", "NGN", 10_000, 100_000_000),
+    TopUp("primary", "USD", 50, 100_000_000),
+    TopUp("primary", "EUR", 50, 100_000_000),
+    TopUp("primary", "GBP", 50, 100_000_000),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """One item at today's price. `item` is its canonical spelling; `fulfils` names who delivers it."""
+    """One item at today's price. `item` is its canonical spelling; `fulfils` names who delivers it, `wallet_kind` the
+    wallet that it fills (none for goods that are no money and no credits)."""
 
     item: str
     fulfils: str
@@ -27,21 +51,29 @@ class Quote:
     credits: int
     amount: int
     currency: str
+    wallet_kind: str = "credits"
 
 
-def quote(item: str, currency: str) -> Quote:
-    """The price of `package:<code>` or `credits:<n>` in a currency.
+def quote(item: str, currency: str, *, user: Any = None) -> Quote:
+    """The price of `package:<code>`, `credits:<n>` or `wallet:<kind>:<minor>` in a currency, or of what a higher app
+    sells under its own word (settings.BILLING_QUOTES), as `order:<id>`.
 
     Units: the amount is in the currency's minor unit.
     Raises: Invalid for an item that we do not know, NotForSale, CurrencyNotSold.
     """
     matched = _ITEM.fullmatch(item)
-    match matched and matched["kind"]:
+    kind, rest = (matched["kind"], matched["rest"]) if matched else ("", "")
+    match kind:
         case "package":
-            return _package(matched["rest"], currency)  # type: ignore[index]
+            return _package(rest, currency)
         case "credits":
-            return _custom(matched["rest"], currency)  # type: ignore[index]
-    raise _invalid("unknown_item", "Order package:<code> or credits:<number>.")
+            return _custom(rest, currency)
+        case "wallet":
+            return _top_up(rest, currency)
+    if kind in settings.BILLING_QUOTES:
+        found: Quote = import_string(settings.BILLING_QUOTES[kind])(user=user, rest=rest, currency=currency)
+        return found
+    raise _invalid("unknown_item", "Order package:<code>, credits:<number> or wallet:<kind>:<amount>.")
 
 
 def currency_for(asked: str | None, user_currency: str | None, default: str) -> str:
@@ -109,7 +141,30 @@ def _custom(number: str, currency: str) -> Quote:
     )
 
 
-def _range(price: CreditPrice) -> dict[str, Any]:
+def _top_up(rest: str, currency: str) -> Quote:
+    matched = _TOP_UP.fullmatch(rest)
+    filled = [top_up for top_up in TOP_UPS if matched and top_up.wallet == matched["wallet"]]
+    if not matched or not filled:
+        raise _invalid("unknown_item", "Order wallet:primary:<amount> or wallet:calls:<amount>, in minor units.")
+    wallet, amount = matched["wallet"], int(matched["amount"])
+    chosen = next((top_up for top_up in filled if top_up.currency == currency), None)
+    if chosen is None:
+        raise _not_in(f"A top-up of the {wallet} wallet", currency, [top_up.currency for top_up in filled])
+    if not chosen.least <= amount <= chosen.most:
+        least, most = display(chosen.least, currency), display(chosen.most, currency)
+        raise _invalid("out_of_range", f"Put {least} to {most} on the wallet at once.", **_range(chosen))
+    return Quote(
+        item=f"wallet:{wallet}:{amount}",
+        fulfils="top_up",
+        title=f"{display(amount, currency)} for the {wallet} wallet",
+        credits=0,
+        amount=amount,
+        currency=currency,
+        wallet_kind=wallet,
+    )
+
+
+def _range(price: CreditPrice | TopUp) -> dict[str, Any]:
     return {"least": price.least, "most": price.most}
 
 

@@ -173,7 +173,7 @@ def walk() -> int:
 
     Idempotent: facts are applied once; a cursor moves only past what was read to the end.
     """
-    for gateway in gateways.offered():
+    for gateway in _walked():
         _open_cursors(gateway.name)
     walked = 0
     while cursor := _claim_cursor():
@@ -181,6 +181,10 @@ def walk() -> int:
         walked += 1
     disputes.tend()
     return walked
+
+
+def _walked() -> list[Gateway]:
+    return [gateway for gateway in gateways.offered() if gateway.is_remote]
 
 
 def _open_cursors(gateway: str) -> None:
@@ -202,7 +206,7 @@ def _database_clock() -> int:
 
 def _claim_cursor() -> GatewayCursor | None:
     token = new_id()
-    offered = [gateway.name for gateway in gateways.offered()]
+    walked = [gateway.name for gateway in _walked()]
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -215,7 +219,7 @@ def _claim_cursor() -> GatewayCursor | None:
                 ORDER BY next_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
             )
             """,
-            [token, WALK_LEASE.total_seconds(), offered],
+            [token, WALK_LEASE.total_seconds(), walked],
         )
     return GatewayCursor.objects.filter(lease_token=token).first()
 

@@ -13,13 +13,13 @@ from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 import audit
-from billing import breaks, gateways, ledger
+from billing import breaks, gateways, ledger, money
 from billing.errors import GatewayUnavailable, RefundNotPossible
 from billing.gateways.base import Gateway, GatewayError, RefundFact, RefundStatus, Rejected
 from billing.models import BreakKind, Payment, PaymentAttempt, Refund, RefundOrigin, RefundState
 from billing.models.payments import Counts
 from billing.models.refunds import REFUND_TRANSITIONS, RETURNED
-from billing.standing import collect, give_back, lock, restand
+from billing.standing import collect, give_back, lock, purse, restand
 from core import jobs
 from core.ids import new_id
 from core.killpoints import reach
@@ -76,7 +76,7 @@ def reserve(
     actor: Any = None,
     keeps_credits: bool = False,
 ) -> Refund:
-    """Write a refund down, keep its room on the payment and freeze the credits it will take.
+    """Write a refund down, keep its room on the payment and freeze what it will take back.
 
     Locks: the caller holds the payment. Raises: RefundNotPossible without room.
     Enqueues: billing.send_refunds
@@ -96,7 +96,7 @@ def reserve(
     )
     if not refund.is_surplus:
         _keep_room(payment, amount)
-        wanted = 0 if keeps_credits else payment.due_credits(also_gone=payment.refunding) - payment.taken
+        wanted = 0 if keeps_credits else payment.due(also_gone=payment.refunding) - payment.taken
         refund.frozen = max(0, wanted - _frozen_for_others(payment))
     refund.save(force_insert=True)
     if refund.frozen:
@@ -105,7 +105,7 @@ def reserve(
             amount=refund.frozen,
             key=_freeze_key(refund),
             subject=("refund", refund.pk),
-            source=("payment", payment.pk),
+            **purse(payment),
         )
     audit.record(
         "refund.requested",
@@ -357,15 +357,7 @@ def _is_part_of_price(row: Refund) -> bool:
 
 def _give(payment: Payment, row: Refund) -> None:
     """The gateway has taken it: the money leaves our books, and the credits it stands for are taken back."""
-    ledger.record_money(
-        gateway=row.gateway,
-        amount=row.amount,
-        currency=row.currency,
-        key=f"refund:{row.pk}",
-        kind="refund",
-        subject=("refund", row.pk),
-        memo=row.reason,
-    )
+    money.pay_out(payment, row)
     reach("refunds.posted")
     if not _is_part_of_price(row):
         return

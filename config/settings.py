@@ -224,7 +224,8 @@ MAIL_SECRETS = {  # made at rendering, never stored
     "confirm-email": "accounts.email_changes.mail_secrets",
     "password-reset": "accounts.resets.mail_secrets",
 }
-BILLING_FULFILMENT = {"credits": "billing.fulfilment.credits"}
+BILLING_QUOTES: dict[str, str] = {}  # an item's first word: what prices it, where the word is a higher app's
+BILLING_FULFILMENT = {"credits": "billing.fulfilment.credits", "top_up": "billing.fulfilment.top_up"}
 BOOK_CHECKS = ["generation.books.checks"]
 METRICS_SOURCES = [
     "inbox.metrics.families",

@@ -29,7 +29,7 @@ TEMPLATES: dict[str, Template] = {
     "email-changed": _template(required="at"),
     "password-reset": _template(required="reset_id", made="link"),
     "password-changed": _template(required="at device ip"),
-    "payment-confirmation": _template(required="payment_id amount credits currency date"),
+    "payment-confirmation": _template(required="payment_id amount goods currency date"),
     "payment-failed": _template(required="payment_id amount reason"),
     "headshot-generated": _template(required="job_id credits_used", optional="name link"),
     "headshot-failed": _template(required="job_id reason credits_returned", optional="name"),

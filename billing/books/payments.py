@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from billing.books.checks import Check
-from billing.gateways import names
+from billing.gateways import GATEWAYS, names
 
-_GATEWAY_WALLETS = ", ".join(f"'gateway_{name}'" for name in names())
+_REMOTE = [name for name in names() if GATEWAYS[name].is_remote]
+_GATEWAY_WALLETS = ", ".join(f"'gateway_{name}'" for name in _REMOTE)
+_GATEWAYS = ", ".join(f"'{name}'" for name in _REMOTE)
 
 # Payments in scope, by the moment they last changed. That is a web machine's clock, hence the margin.
 _PAYMENTS = """
@@ -29,7 +31,7 @@ CHECKS: tuple[Check, ...] = (
                 SELECT gateway, currency, -amount FROM billing_refund WHERE state IN ('sent', 'processed')
                 UNION ALL
                 SELECT gateway, currency, -lost FROM billing_dispute WHERE lost > 0
-            ) moved GROUP BY gateway, currency
+            ) moved WHERE gateway IN ({_GATEWAYS}) GROUP BY gateway, currency
         ) told
         FULL JOIN (
             SELECT substr(w.kind, length('gateway_') + 1) AS gateway, w.unit, -sum(e.amount) AS total
@@ -43,16 +45,37 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "captures_recorded",
-        "Every capture is in the books once, with its amount.",
+        "Every capture is in the books once, with its amount: from the gateway, or from the person's own wallet.",
         _PAYMENTS
         + """
         SELECT 'attempt ' || a.id, a.ref || ': ' || a.amount || ' captured, ' || coalesce(-e.amount, 0) || ' recorded'
         FROM payments p
         JOIN billing_paymentattempt a ON a.payment_id = p.id AND a.counts <> ''
-        LEFT JOIN billing_ledgertransaction t ON t.key = 'payment:' || p.id || ':capture:' || a.ref
-        LEFT JOIN (billing_ledgerentry e JOIN billing_wallet w ON w.id = e.wallet_id AND w.kind LIKE 'gateway\\_%%')
+        LEFT JOIN billing_ledgertransaction t ON t.key = 'payment:' || p.id ||
+            CASE p.gateway WHEN 'wallet' THEN ':wallet:capture' ELSE ':capture:' || a.ref END
+        LEFT JOIN (billing_ledgerentry e JOIN billing_wallet w ON w.id = e.wallet_id)
             ON e.transaction_id = t.id
+            AND CASE p.gateway WHEN 'wallet' THEN w.user_id = p.user_id ELSE w.kind = 'gateway_' || p.gateway END
         WHERE e.amount IS DISTINCT FROM -a.amount
+        """,
+    ),
+    Check(
+        "refunds_recorded",
+        "Every refund that left is in the books once, with its amount, and was reversed if it failed.",
+        _PAYMENTS
+        + """
+        SELECT 'refund ' || r.id, r.state || ': ' || r.amount || ', recorded ' || b.total || ', reversed ' || b.undone
+        FROM payments p
+        JOIN billing_refund r ON r.payment_id = p.id
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(e.amount) FILTER (WHERE t.key = 'refund:' || r.id), 0) AS total,
+                coalesce(-sum(e.amount) FILTER (WHERE t.key = 'refund:' || r.id || ':reverse'), 0) AS undone
+            FROM billing_ledgertransaction t
+            JOIN billing_ledgerentry e ON e.transaction_id = t.id
+            JOIN billing_wallet w ON w.id = e.wallet_id
+                AND CASE p.gateway WHEN 'wallet' THEN w.user_id = p.user_id ELSE w.kind = 'gateway_' || p.gateway END
+            WHERE t.subject_id = r.id) b
+        WHERE (b.total - b.undone) <> CASE WHEN r.state IN ('sent', 'processed') THEN r.amount ELSE 0 END
         """,
     ),
     Check(
@@ -79,7 +102,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "payment_grants",
-        "A payment whose credits were handed over has exactly one grant of them; no other payment has one.",
+        "A payment whose credits or money were handed over has exactly one grant of them; no other payment has one.",
         _PAYMENTS
         + """
         SELECT 'payment ' || p.id,
@@ -89,10 +112,12 @@ CHECKS: tuple[Check, ...] = (
             SELECT sum(e.amount) AS total
             FROM billing_ledgertransaction t
             JOIN billing_ledgerentry e ON e.transaction_id = t.id
-            JOIN billing_wallet w ON w.id = e.wallet_id AND w.user_id = p.user_id
+            JOIN billing_wallet w ON w.id = e.wallet_id AND w.user_id = p.user_id AND w.kind = p.wallet_kind
             WHERE t.key = 'payment:' || p.id || ':grant'
         ) g ON true
-        WHERE coalesce(g.total, 0) <> p.granted OR (p.granted > 0) <> (p.fulfilment = 'fulfilled' AND p.credits > 0)
+        WHERE coalesce(g.total, 0) <> p.granted
+           OR p.granted <> CASE WHEN p.fulfilment <> 'fulfilled' OR p.wallet_kind = '' THEN 0
+                                WHEN p.wallet_kind = 'credits' THEN p.credits ELSE p.amount END
         """,
     ),
     Check(
@@ -108,7 +133,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "clawed_back",
-        "What a payment says was taken of its credits is what was clawed back or owed, less what was returned.",
+        "What a payment says was taken of its goods is what was clawed back or owed, less what was returned.",
         _PAYMENTS
         + """
         SELECT 'payment ' || p.id, 'taken ' || p.taken || ', clawed back ' || t.total || ', owed ' || d.total ||
@@ -121,12 +146,12 @@ CHECKS: tuple[Check, ...] = (
             SELECT coalesce(-sum(e.amount), 0) AS total
             FROM billing_ledgertransaction t
             JOIN billing_ledgerentry e ON e.transaction_id = t.id
-            JOIN billing_wallet w ON w.id = e.wallet_id AND w.user_id = p.user_id AND w.unit = 'CREDIT'
+            JOIN billing_wallet w ON w.id = e.wallet_id AND w.user_id = p.user_id AND w.kind = p.wallet_kind
             WHERE t.kind = 'clawback' AND t.subject_id IN (
                 SELECT id FROM billing_refund WHERE payment_id = p.id UNION ALL
                 SELECT id FROM billing_dispute WHERE payment_id = p.id)) t
         CROSS JOIN LATERAL (
-            SELECT coalesce(sum(amount), 0) AS total FROM billing_debt WHERE unit = 'CREDIT' AND subject_id IN (
+            SELECT coalesce(sum(amount), 0) AS total FROM billing_debt WHERE subject_id IN (
                 SELECT id FROM billing_refund WHERE payment_id = p.id UNION ALL
                 SELECT id FROM billing_dispute WHERE payment_id = p.id)) d
         CROSS JOIN LATERAL (

@@ -169,6 +169,7 @@ class Gateway(Protocol):
     currencies: tuple[str, ...]
     default_currency: str
     open_for: timedelta  # how long a start can be paid
+    is_remote: bool  # whether there is somebody to ask; else the payment is paid in our own transaction
     opens_page: bool  # whether `start` answers the address of a checkout page, which cannot be asked for again
 
     def is_configured(self) -> bool:

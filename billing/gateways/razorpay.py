@@ -64,6 +64,7 @@ class Razorpay:
     default_currency = "INR"
     open_for = timedelta(minutes=60)
     opens_page = False
+    is_remote = True
 
     def is_configured(self) -> bool:
         return bool(settings.RAZORPAY_KEY_ID and settings.RAZORPAY_KEY_SECRET)

@@ -7,6 +7,7 @@ what happened then, with other figures it is LedgerKeyMismatch. Call them inside
 from __future__ import annotations
 
 from billing.ledger.balances import Balance, balance
+from billing.ledger.calls import Subject
 from billing.ledger.corrections import Adjusted, adjust, transfer
 from billing.ledger.expiry import end_lots, expire, expire_all, expire_next
 from billing.ledger.funding import Granted, Posted, grant, open_wallets, record_money
@@ -24,6 +25,7 @@ __all__ = [
     "Held",
     "Posted",
     "Released",
+    "Subject",
     "adjust",
     "balance",
     "capture",

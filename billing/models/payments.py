@@ -9,7 +9,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from billing.models.ledger import UserWalletKind
 from core.models import UUIDModel
+from core.money import CREDIT
 
 
 class PaymentState(models.TextChoices):
@@ -63,9 +65,10 @@ class PaymentQuerySet(models.QuerySet["Payment"]):
 class Payment(UUIDModel):
     """What somebody asked to buy, at the price of that moment, and how much money came, went back or was lost.
 
-    Units: `amount received refunded refunding lost forgiven` in the currency's minor unit, `credits granted taken`
-    in credits. `refunding` is room kept for refunds under way; `forgiven` the part of refunded whose credits the
-    customer may keep; `taken` the credits already clawed back or written down as debt.
+    Units: `amount received refunded refunding lost forgiven` in the currency's minor unit; `granted taken` in `unit`:
+    credits, or that currency where a wallet of money is filled. `refunding` is room kept for refunds under way;
+    `forgiven` the part of refunded for which the customer may keep what was granted; `taken` what has already been
+    clawed back or written down as debt.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="payments")
@@ -73,6 +76,9 @@ class Payment(UUIDModel):
     fulfils = models.CharField(max_length=16, help_text="The key of settings.BILLING_FULFILMENT that delivers it.")
     title = models.CharField(max_length=120)
     credits = models.PositiveIntegerField(default=0)
+    wallet_kind = models.CharField(
+        max_length=7, blank=True, default=UserWalletKind.CREDITS, help_text="The wallet it fills; empty if none."
+    )
     gateway = models.CharField(max_length=16)
     amount = models.BigIntegerField()
     currency = models.CharField(max_length=3)
@@ -140,6 +146,11 @@ class Payment(UUIDModel):
         return self.state in PAID
 
     @property
+    def unit(self) -> str:
+        """What `granted` and `taken` count."""
+        return CREDIT if self.wallet_kind == UserWalletKind.CREDITS else self.currency
+
+    @property
     def excess(self) -> int:
         """What came above the price."""
         return max(0, self.received - self.amount)
@@ -149,10 +160,10 @@ class Payment(UUIDModel):
         """How much may still be asked back: what came, less what went or is on its way."""
         return self.received - self.refunded - self.refunding - self.lost
 
-    def due_credits(self, *, also_gone: int = 0) -> int:
-        """How many of the granted credits the money that went back stands for, in all.
+    def due(self, *, also_gone: int = 0) -> int:
+        """How much of what was granted the money that went back stands for, in all.
 
-        What came above the price goes back first, and no credits stand for it; nor for what was forgiven.
+        What came above the price goes back first, and nothing stands for it; nor for what was forgiven.
         Units: `also_gone` in the minor unit, as if that were gone too.
         """
         gone = self.refunded + self.lost + also_gone - self.forgiven - self.excess

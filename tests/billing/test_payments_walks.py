@@ -173,7 +173,7 @@ def walk(user: User, seed: int) -> None:
     payments.settle(payment.pk, payments.News([(begun, gateway.snapshot())]))
     row = fresh(payment)
     assert LedgerTransaction.objects.filter(key=f"payment:{payment.pk}:grant").count() == (row.fulfilment != "none")
-    assert row.taken == row.due_credits()
+    assert row.taken == row.due()
     assert_money_agrees(row, gateway)
     books.check()
 

@@ -52,7 +52,15 @@ def test_pricing_is_public_and_names_only_configured_gateways(settings: Settings
     settings.RAZORPAY_KEY_SECRET = "x"
     body = api().get("/api/v1/payments/pricing").json()
 
-    assert body["gateways"] == [{"name": "razorpay", "currencies": ["INR"], "default_currency": "INR"}]
+    wallet = {"name": "wallet", "currencies": ["NGN", "USD", "EUR", "GBP"], "default_currency": "NGN"}
+    assert body["gateways"] == [
+        {"name": "razorpay", "currencies": ["INR"], "default_currency": "INR"},
+        wallet,
+    ]
+    assert body["top_ups"][:2] == [
+        {"wallet": "primary", "currency": "NGN", "least": 10_000, "most": 100_000_000},
+        {"wallet": "calls", "currency": "NGN", "least": 10_000, "most": 100_000_000},
+    ]
     assert body["custom_credits"] == [{"price": {"amount": 500, "currency": "INR"}, "least": 10, "most": 1000}]
     assert len(body["packages"]) == 8
 
@@ -60,7 +68,7 @@ def test_pricing_is_public_and_names_only_configured_gateways(settings: Settings
 def test_a_gateway_without_its_keys_is_not_offered(settings: Settings) -> None:
     settings.RAZORPAY_KEY_SECRET = ""
 
-    assert api().get("/api/v1/payments/pricing").json()["gateways"] == []
+    assert api().get("/api/v1/payments/pricing").json()["gateways"] == [wallet]
 
 
 def test_the_price_list_takes_a_bounded_number_of_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
@@ -79,13 +87,13 @@ def test_the_price_list_takes_a_bounded_number_of_queries(django_assert_num_quer
         ("credits:\u0665\u0660", "invalid", "Order a whole number of credits from 10 to 1,000."),
         ("credits:0", "invalid", "Order a whole number of credits from 10 to 1,000."),
         ("credits:99999999999999999999", "invalid", "Order a whole number of credits from 10 to 1,000."),
-        ("credits:", "invalid", "Order package:<code> or credits:<number>."),
+        ("credits:", "invalid", "Order package:<code>, credits:<number> or wallet:<kind>:<amount>."),
         ("package:FREE", "not_for_sale", "FREE is not for sale: those credits come with a new account."),
         ("package:free", "not_for_sale", "FREE is not for sale: those credits come with a new account."),
         ("package:NOPE", "invalid", "There is no package 'NOPE'."),
         ("package:STANDARD", "currency_not_sold", "STANDARD is not sold in INR; choose USD."),
-        ("gold:1", "invalid", "Order package:<code> or credits:<number>."),
-        ("order", "invalid", "Order package:<code> or credits:<number>."),
+        ("gold:1", "invalid", "Order package:<code>, credits:<number> or wallet:<kind>:<amount>."),
+        ("order", "invalid", "Order package:<code>, credits:<number> or wallet:<kind>:<amount>."),
     ],
 )
 def test_what_is_not_sold_is_refused_in_one_sentence(

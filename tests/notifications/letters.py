@@ -18,7 +18,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "payment-confirmation": {
         "payment_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829301",
         "amount": "₹499.00",
-        "credits": 100,
+        "goods": "Basic, 100 credits",
         "currency": "INR",
         "date": "21 November 2026",
     },

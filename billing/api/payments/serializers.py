@@ -46,6 +46,15 @@ class CreditPriceSerializer(serializers.ModelSerializer[CreditPrice]):
         return {"amount": row.amount, "currency": row.currency}
 
 
+class TopUpSerializer(serializers.Serializer[Any]):
+    """How much may be put on a wallet of money at once. Units: minor."""
+
+    wallet = serializers.CharField()
+    currency = serializers.CharField()
+    least = serializers.IntegerField()
+    most = serializers.IntegerField()
+
+
 class GatewaySerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     currencies = serializers.ListField(child=serializers.CharField())
@@ -57,6 +66,7 @@ class PricingSerializer(serializers.Serializer[Any]):
 
     packages = PackageSerializer(many=True)
     custom_credits = CreditPriceSerializer(many=True)
+    top_ups = TopUpSerializer(many=True)
     gateways = GatewaySerializer(many=True)
 
 
@@ -70,7 +80,7 @@ class _Ordering(Serializer):
 
 
 class StartSerializer(_Ordering):
-    item = TextField(max_length=80, help_text="`package:<code>` or `credits:<number>`.")
+    item = TextField(max_length=80, help_text="`package:<code>`, `credits:<number>` or `wallet:<kind>:<amount>`.")
 
 
 class PurchaseSerializer(_Ordering):

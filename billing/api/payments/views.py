@@ -14,7 +14,15 @@ from rest_framework.response import Response
 from billing import checkouts, gateways, payments, pricing
 from billing.api.payments import serializers
 from billing.api.payments.filters import PackageFilter, PaymentFilter
-from billing.errors import CurrencyNotSold, GatewayUnavailable, NotForSale, PaymentSettled, SignatureInvalid
+from billing.errors import (
+    CurrencyNotSold,
+    DebtOutstanding,
+    GatewayUnavailable,
+    InsufficientFunds,
+    NotForSale,
+    PaymentSettled,
+    SignatureInvalid,
+)
 from billing.models import Package, Payment
 from core.api.filters import refuse_unknown
 from core.api.idempotency import idempotent
@@ -24,7 +32,15 @@ from core.api.serializers import refuse_fields
 from core.api.views import ViewSet
 from core.errors import BadGateway, Unavailable
 
-START_ERRORS = [NotForSale, CurrencyNotSold, GatewayUnavailable, BadGateway, Unavailable]
+START_ERRORS = [
+    NotForSale,
+    CurrencyNotSold,
+    InsufficientFunds,
+    DebtOutstanding,
+    GatewayUnavailable,
+    BadGateway,
+    Unavailable,
+]
 
 _PAYMENT = {
     "id": "01937a2c-1d87-7b1c-9d3e-5f6071829304",
@@ -78,6 +94,7 @@ class CatalogueViewSet(ViewSet):
         shown = {
             "packages": pricing.packages(),
             "custom_credits": pricing.custom_prices(),
+            "top_ups": pricing.TOP_UPS,
             "gateways": gateways.offered(),
         }
         return Response(serializers.PricingSerializer(shown).data)
@@ -147,12 +164,14 @@ class PaymentViewSet(ListModelMixin, RetrieveModelMixin, ViewSet):
         description=(
             "Opens a payment for an item at today's price and tells what the gateway's checkout needs. An open payment "
             "for the same item, gateway and price is answered again with 200. After a 502 or 503 send the same "
-            "Idempotency-Key again: it resumes the payment it began."
+            "Idempotency-Key again: it resumes the payment it began. By `wallet` it is paid at once from the caller's "
+            "primary wallet, or 402 and nothing is taken."
         ),
         request=serializers.StartSerializer,
         responses={201: serializers.PaymentSerializer, 200: serializers.PaymentSerializer},
         examples=[
             OpenApiExample("package", value={"item": "package:BASIC", "gateway": "razorpay"}, request_only=True),
+            OpenApiExample("wallet", value={"item": "wallet:calls:500000", "gateway": "wallet"}, request_only=True),
             OpenApiExample(
                 "hosted",
                 value={
