@@ -47,7 +47,7 @@ def test_money_in_the_books_that_no_payment_tells_of(refunded: Payment) -> None:
 def test_a_refund_that_never_left_the_books(refunded: Payment) -> None:
     Refund.objects.update(state="failed")
 
-    assert found() == {"gateway_money", "payment_figures"}
+    assert found() == {"gateway_money", "payment_figures", "refunds_recorded"}
 
 
 def test_a_loss_that_is_not_in_the_books(refunded: Payment) -> None:
