@@ -16,6 +16,8 @@ from tests.sandbox.process import RunningSandbox
 
 pytestmark = pytest.mark.django_db
 
+WALLET = {"name": "wallet", "currencies": ["NGN", "USD", "EUR", "GBP"], "default_currency": "NGN"}
+
 
 def order(user: User, key: str = "k", **body: Any) -> Any:
     body = {"gateway": "razorpay", **body}
@@ -52,10 +54,9 @@ def test_pricing_is_public_and_names_only_configured_gateways(settings: Settings
     settings.RAZORPAY_KEY_SECRET = "x"
     body = api().get("/api/v1/payments/pricing").json()
 
-    wallet = {"name": "wallet", "currencies": ["NGN", "USD", "EUR", "GBP"], "default_currency": "NGN"}
     assert body["gateways"] == [
         {"name": "razorpay", "currencies": ["INR"], "default_currency": "INR"},
-        wallet,
+        WALLET,
     ]
     assert body["top_ups"][:2] == [
         {"wallet": "primary", "currency": "NGN", "least": 10_000, "most": 100_000_000},
@@ -68,7 +69,7 @@ def test_pricing_is_public_and_names_only_configured_gateways(settings: Settings
 def test_a_gateway_without_its_keys_is_not_offered(settings: Settings) -> None:
     settings.RAZORPAY_KEY_SECRET = ""
 
-    assert api().get("/api/v1/payments/pricing").json()["gateways"] == [wallet]
+    assert api().get("/api/v1/payments/pricing").json()["gateways"] == [WALLET]
 
 
 def test_the_price_list_takes_a_bounded_number_of_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
