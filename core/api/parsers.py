@@ -1,7 +1,8 @@
-"""JSON bodies: strict, bounded in size and depth, no NaN."""
+"""JSON bodies: strict, bounded in size and depth, no NaN, no field twice."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -35,7 +36,19 @@ class JSONParser(BaseParser):
             raise ParseError(f"The body is not valid JSON: {error}") from error
         if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_deeper(found, MAX_DEPTH):
             raise ParseError(f"The body is nested more than {MAX_DEPTH} levels deep.")
+        if body.count(b'"') > 4:  # more than one field
+            json.loads(body, object_pairs_hook=_once, parse_int=str, parse_float=str)
         return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object that names a field twice: readers disagree on which one counts, and it may be an amount."""
+    names = set()
+    for name, _ in pairs:
+        if name in names:
+            shown = f": {name}" if len(name) <= 40 and name.isprintable() else ""
+            raise ParseError(f"The body names a field more than once{shown}.")
+        names.add(name)
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -65,6 +65,25 @@ def test_bad_json(client: Client, body: bytes) -> None:
     refusal(post(client, body), 400, "malformed_body")
 
 
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"name": "a", "name": "b"}', ": name."),
+        (b'{"name": "a", "count": 1, "nam\\u0065": "a"}', ": name."),
+        (b'{"name": "a", "inner": [{"count": 1, "count": 1}]}', ": count."),
+        (b'{"name": "a", "' + b"x" * 99 + b'": 1, "' + b"x" * 99 + b'": 2}', "once."),
+        (b'{"name": "a", "\\n": 1, "\\n": 2}', "once."),
+    ],
+)
+def test_a_field_named_twice_is_refused(client: Client, body: bytes, shown: str) -> None:
+    said = refusal(post(client, body), 400, "malformed_body")["message"]
+
+    assert said.startswith("The body names a field more than once")
+    assert said.endswith(shown)
+    assert not AuditLog.objects.filter(entity_type="probe").exists()
+    assert post(client, b'{"name": "a", "count": 1}').status_code == 202  # the key is free
+
+
 @pytest.mark.parametrize("body", ["[]", '"text"', "7", "null"])
 def test_a_body_that_is_not_an_object(client: Client, body: str) -> None:
     refusal(post(client, body), 400, "invalid")

@@ -323,6 +323,7 @@ def test_a_body_that_is_none_is_refused(shop: Shop, alice: Customer) -> None:
         "trailing": (b'{"item": "credits:10", "gateway": "razorpay"} x', 400, "malformed_body"),
         "UTF-16": ('{"item": "credits:10"}'.encode("utf-16"), 400, "malformed_body"),
         "2 MB": (b'{"item": "' + b"x" * (2 << 20) + b'"}', 413, "too_large"),
+        "a field twice": (b'{"item":"credits:10","gateway":"razorpay","item":"credits:1000"}', 400, "malformed_body"),
         "list": (b"[1]", 400, "invalid"),
         "nothing": (b"", 400, "invalid"),
     }
