@@ -72,8 +72,6 @@ def as_error(error: Exception) -> errors.Error | None:
             return errors.Invalid("The Host header is none of this installation's.")
         case SuspiciousOperation():
             return errors.Invalid()
-    if is_lock_timeout(error):
-        return errors.Conflict(retry_after=1)
     return None
 
 
@@ -88,9 +86,14 @@ def handle(error: Exception, info: dict[str, Any]) -> Response | None:
 
 
 def _ours(error: Exception, request: Any) -> errors.Error:
-    """What is our fault: the database is away, or nobody foresaw it. A commit's own answer may have been lost."""
+    """What is no refusal of ours: a lock not had in time, the database away, or what nobody foresaw.
+
+    Earlier transactions and calls of the same request may have done their work, and a commit's answer may be lost.
+    """
     has_begun = request is not None and request.method not in SAFE and hasattr(request, "_user")
     charged: errors.Charged = "unknown" if has_begun else "none"
+    if is_lock_timeout(error):
+        return errors.Conflict(charged=charged, retry_after=1)
     if isinstance(error, OperationalError | InterfaceError):
         log.error("database_away", error=str(error).partition("\n")[0])  # no stack: every request meets it
         return errors.Unavailable(charged=charged, retry_after=5)

@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core import idempotency
 from core.api.renderers import encode
-from core.errors import IdempotencyKeyRequired, Invalid, detail
+from core.errors import Conflict, IdempotencyKeyRequired, Invalid, detail
+from core.locks import is_lock_timeout
 
 HEADER = "Idempotency-Key"
 KEY = r"^[!-~]{1,255}$"
@@ -67,6 +68,15 @@ def _body(request: Request) -> Any:
 
 
 def _atomic(view: Callable[[], Response], request: Request, named: dict[str, Any]) -> Response:
+    try:
+        return _in_one_transaction(view, request, named)
+    except OperationalError as error:
+        if is_lock_timeout(error):
+            raise Conflict(retry_after=1) from error  # all of the request is rolled back: nothing was charged
+        raise
+
+
+def _in_one_transaction(view: Callable[[], Response], request: Request, named: dict[str, Any]) -> Response:
     with transaction.atomic():
         claim = idempotency.claim_in_transaction(**named)
         if claim.answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from django.db import connection
 from django.urls import path
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication
@@ -22,6 +23,12 @@ from core.api.views import ViewSet
 inside = threading.Event()
 go_on = threading.Event()
 go_on.set()
+
+
+def lock_out() -> None:
+    """Meet a lock that is not had in time."""
+    with connection.cursor() as cursor:
+        cursor.execute("DO $$ BEGIN RAISE lock_not_available; END $$")
 
 
 class HeaderAuthentication(BaseAuthentication):
@@ -68,6 +75,8 @@ class Things(ViewSet):
         go_on.wait(20)
         if body.validated_data["name"] == "refuse":
             raise errors.Conflict
+        if body.validated_data["name"] == "locked out":
+            lock_out()
         if body.validated_data["name"] == "crash":
             raise RuntimeError("nobody foresaw this")
         return thing
@@ -84,6 +93,8 @@ class Things(ViewSet):
             from core.ids import new_id
 
             claim.bind(new_id())
+        if request.data.get("name") == "locked out":
+            lock_out()
         if request.data.get("name") == "crash" and not request.headers.get("X-Second"):
             raise errors.BadGateway(charged="unknown")
         return Response({"subject": str(claim.subject_id)}, status=201)

@@ -76,6 +76,21 @@ def test_another_body_is_a_mismatch(alice: str) -> None:
     assert made() == 1
 
 
+def test_a_lock_not_had_in_the_one_transaction_charged_nothing(alice: str) -> None:
+    answer = post(alice, "k", {"name": "locked out"})
+
+    assert (answer.status_code, answer.json()["error"], answer.json()["charged"]) == (409, "conflict", "none")
+    assert answer["Retry-After"] == "1"
+    assert (made(), IdempotencyKey.objects.count()) == (0, 0)
+
+
+def test_a_lock_not_had_in_a_resumable_request_may_have_charged(alice: str) -> None:
+    answer = post(alice, "k", {"name": "locked out"}, path="resumable")
+
+    assert (answer.status_code, answer.json()["error"], answer.json()["charged"]) == (409, "conflict", "unknown")
+    assert post(alice, "k", {"name": "locked out"}, path="resumable").status_code == 409  # at once: the key is free
+
+
 def test_another_person_or_route_has_keys_of_their_own(alice: str) -> None:
     bob = make_user(email="bob@example.test").email
 
