@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 import structlog
@@ -25,9 +25,10 @@ from accounts.errors import (
     ReauthenticationRequired,
     RefreshReused,
     SessionEnded,
+    TokenExpired,
 )
 from accounts.models import EndReason, Session, User, UserStatus
-from core import context
+from core import clock, context
 from core.ids import new_id
 
 security = structlog.get_logger("security")
@@ -144,6 +145,7 @@ def open_for(user: User, *, remember: bool, has_mfa: bool = False) -> Session:
     session = Session.from_db("default", names, row)
     session.user = user
     user.last_login = session.created_at
+    clock.note(session.created_at)
     security.info("login", outcome="ok", user=str(user.pk), session=str(session.pk))
     return session
 
@@ -163,10 +165,10 @@ change AS (
 )"""
 
 
-def authenticate(*, session_id: uuid.UUID, user_id: uuid.UUID, epoch: int) -> Session:
-    """The live session that an access token names, with its user, in one query.
+def authenticate(*, session_id: uuid.UUID, user_id: uuid.UUID, epoch: int, expires_at: datetime) -> Session:
+    """The live session that an access token good until `expires_at` names, with its user, in one query.
 
-    Raises: SessionEnded, AccountSuspended.
+    Raises: TokenExpired, SessionEnded, AccountSuspended.
     """
     sql, session_names, user_names = _live_query()
     with connection.cursor() as cursor:
@@ -174,10 +176,13 @@ def authenticate(*, session_id: uuid.UUID, user_id: uuid.UUID, epoch: int) -> Se
         row = cursor.fetchone()
     if row is None:
         raise SessionEnded
-    is_stale, *values = row
+    now, is_stale, *values = row
+    clock.note(now)
     session = Session.from_db("default", session_names, values[: len(session_names)])
     session.user = User.from_db("default", user_names, values[len(session_names) :])
     _check_live(session, epoch)
+    if expires_at <= now:
+        raise TokenExpired
     if is_stale:
         _mark_seen(session)
     return session
@@ -194,7 +199,8 @@ def _live_query() -> tuple[str, list[str], list[str]]:
     user_fields = [field for field in User._meta.concrete_fields if field.name != "password"]
     columns = [f's."{field.column}"' for field in session_fields] + [f'u."{field.column}"' for field in user_fields]
     sql = (
-        f"SELECT s.last_seen_at < statement_timestamp() - interval '{SEEN_EVERY.total_seconds():.0f} s', "
+        "SELECT statement_timestamp(), "
+        f"s.last_seen_at < statement_timestamp() - interval '{SEEN_EVERY.total_seconds():.0f} s', "
         f"{', '.join(columns)} FROM {Session._meta.db_table} s JOIN {User._meta.db_table} u ON u.id = s.user_id "
         "WHERE s.id = %s AND u.id = %s"
     )
@@ -239,15 +245,17 @@ def _mark_seen(session: Session) -> None:
 
 
 @audit.writes("session")
-def rotate(*, session_id: uuid.UUID, user_id: uuid.UUID, epoch: int, rotation: int) -> Session:
-    """Spend the refresh token number `rotation` of a session; the answer's `rotation` numbers the next one.
+def rotate(*, session_id: uuid.UUID, user_id: uuid.UUID, epoch: int, rotation: int, expires_at: datetime) -> Session:
+    """Spend the refresh token number `rotation`, good until `expires_at`; the answer's `rotation` numbers the next one.
 
     The token just before the current one is answered with a sibling of the current one within GRACE and from the
     same user agent. Any older one was stolen or leaked: the session ends for everybody who holds a token of it.
 
     Locks: the session.
-    Raises: SessionEnded, AccountSuspended, RefreshReused.
+    Raises: TokenExpired, SessionEnded, AccountSuspended, RefreshReused.
     """
+    if expires_at <= clock.now():
+        raise TokenExpired
     now = context.current()
     agent = now.user_agent[:400]
     with transaction.atomic():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal
 
 Source = Literal["API", "WEBHOOK", "SYSTEM", "ADMIN"]
@@ -20,6 +21,7 @@ class Context:
     source: Source = "SYSTEM"
     actor_id: uuid.UUID | None = None
     on_behalf_of_id: uuid.UUID | None = None
+    clock: tuple[datetime, float] | None = None  # see core.clock
 
 
 _current: ContextVar[Context] = ContextVar("atelier_context", default=Context())  # noqa: B039  frozen
@@ -33,6 +35,11 @@ def current() -> Context:
 def set_actor(actor_id: uuid.UUID) -> None:
     """Name the person behind the running request, once authentication knows."""
     _current.set(replace(_current.get(), actor_id=actor_id))
+
+
+def set_clock(reading: tuple[datetime, float]) -> None:
+    """Keep a reading of the database's clock for the running request."""
+    _current.set(replace(_current.get(), clock=reading))
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from django.core.files.storage import FileSystemStorage, default_storage
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from core import clock
+
 _SALT = "core.storage.file"
 
 
@@ -54,7 +56,8 @@ def signed_url(key: str, *, filename: str | None = None, expires_s: int | None =
     """
     expires_s = expires_s or settings.SIGNED_URL_S
     if isinstance(default_storage, FileSystemStorage) or not settings.S3_BUCKET:
-        name: dict[str, Any] = {"k": key, "e": expires_s} | ({"n": filename} if filename else {})
+        expires_at = int(clock.now().timestamp()) + expires_s
+        name: dict[str, Any] = {"k": key, "e": expires_at} | ({"n": filename} if filename else {})
         return f"{settings.PUBLIC_URL}/files/{signing.dumps(name, salt=_SALT, compress=True)}"
     parameters = {"ResponseContentDisposition": f"attachment; filename*=UTF-8''{quote(filename)}"} if filename else None
     return default_storage.url(key, parameters=parameters, expire=expires_s)  # type: ignore[call-arg]
@@ -65,12 +68,14 @@ def serve(request: HttpRequest, signed: str) -> HttpResponse | FileResponse:
     """GET /files/{signed}: stream a locally stored file to whoever holds an unexpired link."""
     try:
         name = signing.loads(signed, salt=_SALT)
-        signing.loads(signed, salt=_SALT, max_age=name["e"])
+        left_s = name["e"] - clock.now().timestamp()
+        if left_s <= 0:
+            raise Http404
         file = open(name["k"])
     except (signing.BadSignature, FileNotFoundError) as error:
         raise Http404 from error
     response = FileResponse(file, as_attachment="n" in name, filename=name.get("n") or name["k"].rsplit("/", 1)[-1])
     # User content never runs as a page of ours.
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response["Cache-Control"] = f"private, max-age={min(name['e'], 300)}"
+    response["Cache-Control"] = f"private, max-age={min(int(left_s), 300)}"
     return response

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 from django.core import signing
 
-from generation import clock, operations
+from core import clock
+from generation import operations
 from generation.errors import QuoteExpired, QuoteMismatch
 from generation.models import Operation
 

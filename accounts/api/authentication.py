@@ -8,7 +8,7 @@ from rest_framework.request import Request
 
 from accounts import sessions
 from accounts.api import tokens
-from accounts.errors import TokenExpired, TokenInvalid
+from accounts.errors import TokenInvalid
 from accounts.models import Session, User
 from core import context
 
@@ -33,7 +33,9 @@ class TokenAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer" or not token or " " in token:
             raise TokenInvalid("Send `Authorization: Bearer <access token>`.")
         claims = tokens.read("access", token)
-        session = sessions.authenticate(session_id=claims.session_id, user_id=claims.user_id, epoch=claims.epoch)
+        session = sessions.authenticate(
+            session_id=claims.session_id, user_id=claims.user_id, epoch=claims.epoch, expires_at=claims.expires_at
+        )
         context.set_actor(session.user_id)
         return session.user, session
 
@@ -50,7 +52,7 @@ class RefreshTokenCount(BaseAuthentication):
             return None
         try:
             return AnonymousUser(), tokens.read("refresh", given)
-        except (TokenInvalid, TokenExpired):
+        except TokenInvalid:
             return None
 
     def authenticate_header(self, request: Request) -> str:

@@ -132,7 +132,11 @@ class AuthViewSet(ViewSet):
         body.is_valid(raise_exception=True)
         claims = tokens.read("refresh", body.validated_data["refresh"])
         session = sessions.rotate(
-            session_id=claims.session_id, user_id=claims.user_id, epoch=claims.epoch, rotation=claims.rotation
+            session_id=claims.session_id,
+            user_id=claims.user_id,
+            epoch=claims.epoch,
+            rotation=claims.rotation,
+            expires_at=claims.expires_at,
         )
         return Response(signed_in(session))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from core import jobs
-from generation import clock
+from core import clock, jobs
 from generation.engine import discard, doubts, moves, poll, scripts, store, submit
 from generation.models import State
 

@@ -13,6 +13,7 @@ from accounts.api import tokens
 from accounts.errors import ReauthenticationRequired
 from accounts.models import Session, User
 from audit.models import AuditLog
+from core import clock
 from tests.people import api, open_session
 
 pytestmark = pytest.mark.django_db
@@ -177,7 +178,9 @@ def test_whoever_signed_in_a_moment_ago_is_let_through(alice: User) -> None:
 def test_an_old_session_asks_for_signing_in_again_however_often_it_was_refreshed(alice: User) -> None:
     session = open_session(alice)
     Session.objects.filter(pk=session.pk).update(created_at=Now() - sessions.FRESH)
-    sessions.rotate(session_id=session.pk, user_id=alice.pk, epoch=0, rotation=0)
+    sessions.rotate(
+        session_id=session.pk, user_id=alice.pk, epoch=0, rotation=0, expires_at=clock.now() + timedelta(hours=1)
+    )
 
     with pytest.raises(ReauthenticationRequired):
         sessions.require_fresh(session)

@@ -231,7 +231,7 @@ def test_a_worker_lost_while_sending(rich: User, sandbox: RunningSandbox, steps:
 
 
 def test_a_worker_lost_while_looking(rich: User, sandbox: RunningSandbox) -> None:
-    from generation import clock
+    from core import clock
 
     job = run_until(order(rich), State.RUNNING)
     Generation.objects.update(next_at=Now())

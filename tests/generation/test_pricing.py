@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from accounts.models import User
+from core import clock
 from core.errors import Invalid
-from generation import clock, operations, quotes
+from generation import operations, quotes
 from generation.errors import OperationUnavailable, QuoteExpired, QuoteMismatch
 from generation.models import Kind, Operation
 

@@ -94,11 +94,7 @@ class Stack:
         }
         self.commands: dict[str, list[str]] = {
             "sandbox": [sys.executable, "-m", "sandbox"],
-            "web": [
-                *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"),
-                *("--port", str(self.port), "--workers", "1", "--blocking-threads", "4", "--log-level", "warning"),
-                "config.wsgi:application",
-            ],
+            "web": self._web(self.port),
             "worker": [
                 *(sys.executable, "-m", "celery", "-A", "config", "worker", "--pool", "threads", "--concurrency", "6"),
                 *("-Q", "default,providers,providers_sync,bulk,mail,webhooks", "--loglevel", "warning"),
@@ -108,6 +104,20 @@ class Stack:
                 *(sys.executable, "-m", "celery", "-A", "config", "beat", "--loglevel", "warning", "--pidfile", ""),
             ],
         }
+        self.ready = {"sandbox": f"{self.sandbox}/health", "web": f"{self.url}/health/live"}
+
+    def _web(self, port: int) -> list[str]:
+        return [
+            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--blocking-threads", "4", "--log-level", "warning", "config.wsgi:application"),
+        ]
+
+    def add_web(self, name: str) -> str:
+        """Let there be another web machine, to be started by this name. Returns its URL."""
+        (port,) = free_ports(1)
+        self.commands[name] = self._web(port)
+        self.ready[name] = f"http://127.0.0.1:{port}/health/live"
+        return f"http://127.0.0.1:{port}"
 
     def start(self, *names: str) -> None:
         """Start the processes that are not running, and wait for those that can say that they are ready."""
@@ -125,7 +135,7 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        for name, url in (("sandbox", f"{self.sandbox}/health"), ("web", f"{self.url}/health/live")):
+        for name, url in self.ready.items():
             if name in (names or self.commands):
                 until(lambda name=name, url=url: self._answers(name, url), f"{name} answers", within_s=60)
 

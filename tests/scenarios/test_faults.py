@@ -14,11 +14,10 @@ import requests
 
 from tests.scenarios.client import PASSWORD, Customer, portrait
 from tests.scenarios.shop import Shop, at_once, key, refused
-from tests.scenarios.stack import ROOT, until
+from tests.scenarios.stack import until
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
-HOUR_S = 3600
 MANY = 12
 
 
@@ -401,35 +400,3 @@ def test_postgres_restarted_in_the_middle_loses_nothing(shop: Shop, alice: Custo
     jobs = {answer.json()["id"] for answer in heard if answer.ok}
     assert [alice.ended(job)["charged"] for job in (*jobs, running["id"])] == ["settled"] * 5
     assert spent(before, alice.balance()) == 250
-
-
-@pytest.mark.parametrize("ahead_h", [1, -1])
-def test_clocks_that_are_an_hour_wrong_change_nothing(shop: Shop, alice: Customer, photo: str, ahead_h: int) -> None:
-    """The web is so much ahead, the worker and beat so much behind; the database's clock decides."""
-    skewed = {"PYTHONPATH": str(ROOT / "tests" / "scenarios" / "skew")}
-    for name, skew_h in (("web", ahead_h), ("worker", -ahead_h), ("beat", -ahead_h)):
-        shop.stack.own[name] = skewed | {"CLOCK_SKEW_S": str(skew_h * HOUR_S)}
-    try:
-        for name in ("web", "worker", "beat"):
-            shop.stack.kill(name)
-        shop.stack.start("web", "worker", "beat")
-        person = shop.customer()
-        person.buy("credits:145", verify=False)
-        picture = person.upload(portrait(6))
-        quote = person.ok("POST", "generations/quote", json={"operation": "headshot"})["quote"]
-
-        jobs = [
-            person.headshot(picture, quote=quote, style_prompt="sandbox:hang"),
-            person.headshot(picture, style_prompt="sandbox:lost"),
-            person.headshot(picture, style_prompt="sandbox:fail"),
-        ]
-
-        assert [person.ended(job["id"])["charged"] for job in jobs] == ["settled", "settled", "none"]
-        assert person.picture(person.ok("GET", f"generations/{jobs[0]['id']}")).width >= 300
-        assert person.balance()["available"] == 50
-        until(lambda: len(person.mails("headshot")) >= 3, "the mails about them")
-    finally:
-        shop.stack.own.clear()
-        for name in ("web", "worker", "beat"):
-            shop.stack.kill(name)
-        shop.stack.start("web", "worker", "beat")

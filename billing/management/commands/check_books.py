@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime, parse_duration
 
 from billing import books
+from core import clock
 
 
 class Command(BaseCommand):
@@ -44,7 +45,7 @@ def _moment(text: str | None) -> Any:
         if (moment := parse_datetime(text)) is not None:
             return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
         if (span := parse_duration(text)) is not None and span > timedelta(0):
-            return timezone.now() - span
+            return clock.now() - span
     except ValueError:
         pass
     raise CommandError(f"--since: {text!r} is neither a time nor a span")
