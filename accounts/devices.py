@@ -25,7 +25,7 @@ _SYSTEMS = (
     (r"Mac OS X|Macintosh|Darwin", "macOS"),
     (r"Linux|X11", "Linux"),
 )
-_PROGRAM = re.compile(r"[A-Za-z][\w.+ -]{0,39}(?=/)")
+_PROGRAM = re.compile(r"[A-Za-z][\w.+ -]{0,39}?(?=/|$)")
 
 
 def name(user_agent: str) -> str:
