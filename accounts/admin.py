@@ -12,12 +12,13 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
+from unfold.enums import ActionVariant
 from unfold.forms import UserCreationForm
 
-from accounts import staff
+from accounts import mfa, staff, standing, verification
 from accounts.emails import fold
-from accounts.models import EmailChange, EmailVerification, PasswordReset, Session, User
-from core.admin import ModelAdmin, ReadOnlyModelAdmin
+from accounts.models import EmailChange, EmailVerification, PasswordReset, Session, User, UserStatus
+from core.admin import ModelAdmin, ReadOnlyModelAdmin, act
 
 admin.site.unregister(Group)
 for device in (StaticDevice, TOTPDevice):
@@ -54,6 +55,11 @@ class UserAdmin(ModelAdmin):
     search_help_text = "The beginning of the e-mail address, or the whole id"
     ordering = ["-created_at"]
     filter_horizontal = ["groups"]
+    actions_detail = [
+        "suspend",
+        "reinstate",
+        {"title": "More", "items": ["vouch", "remind", "sign_out", "reset_mfa"]},
+    ]
     add_fieldsets = [(None, {"fields": ["email", "first_name", "last_name", "password1", "password2"]})]
     fieldsets = [
         (None, {"fields": ["id", "email", "username", "first_name", "last_name", "bio", "locale", "currency"]}),
@@ -109,6 +115,75 @@ class UserAdmin(ModelAdmin):
         after = set(user.groups.values_list("name", flat=True))
         if before != after:
             staff.note_groups(user, before=before, after=after, actor=_actor(request))
+
+    def is_apt(self, act: str, found: User) -> bool:
+        match act:
+            case "suspend":
+                return found.status == UserStatus.ACTIVE
+            case "reinstate":
+                return found.status == UserStatus.SUSPENDED
+            case "vouch" | "remind":
+                return not found.is_verified
+            case "reset-mfa":
+                return found.is_staff and mfa.is_enrolled(found)
+        return True
+
+    @act(
+        "Suspend",
+        permission="accounts.suspend_user",
+        explanation="Shuts the person out at once. What they have ordered is finished as promised.",
+        variant=ActionVariant.DANGER,
+    )
+    def suspend(self, request: HttpRequest, user: User, given: dict[str, Any]) -> str:
+        standing.suspend(user, actor=_actor(request), reason=given["reason"])
+        return "Suspended; all sessions are ended."
+
+    @act(
+        "Reinstate",
+        permission="accounts.suspend_user",
+        explanation="Lets the person sign in again.",
+        variant=ActionVariant.PRIMARY,
+    )
+    def reinstate(self, request: HttpRequest, user: User, given: dict[str, Any]) -> str:
+        standing.reinstate(user, actor=_actor(request), reason=given["reason"])
+        return "Reinstated."
+
+    @act(
+        "Verify the mailbox",
+        permission="accounts.verify_user",
+        explanation="Takes the address for proved by your word, with the sign-up credits if they are due.",
+    )
+    def vouch(self, request: HttpRequest, user: User, given: dict[str, Any]) -> str:
+        standing.vouch(user, actor=_actor(request), reason=given["reason"])
+        return "The mailbox counts as verified."
+
+    @act(
+        "Send the verification mail again",
+        permission="accounts.remind_user",
+        explanation="At most one mail a minute and ten a day are sent.",
+    )
+    def remind(self, request: HttpRequest, user: User, given: dict[str, Any]) -> str:
+        sent = verification.resend(user, reason=given["reason"])
+        return "A mail is on its way." if sent else "No mail was due: verified, or written to a moment ago."
+
+    @act(
+        "End all sessions",
+        permission="accounts.sign_out_user",
+        explanation="Signs the person out everywhere, in the console too.",
+    )
+    def sign_out(self, request: HttpRequest, user: User, given: dict[str, Any]) -> str:
+        standing.sign_out(user, actor=_actor(request), reason=given["reason"])
+        return "All sessions are ended."
+
+    @act(
+        "Reset two-step sign-in",
+        permission="accounts.reset_mfa_user",
+        explanation="Removes the app and the recovery codes, ends all sessions and tells the person by mail.",
+        variant=ActionVariant.DANGER,
+    )
+    def reset_mfa(self, request: HttpRequest, user: User, given: dict[str, Any]) -> str:
+        standing.reset_mfa(user, actor=_actor(request), reason=given["reason"])
+        return "Reset; the person sets up a new app at the next sign-in."
 
 
 def _actor(request: HttpRequest) -> User:

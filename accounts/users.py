@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import structlog
@@ -67,10 +68,7 @@ def verify_email(*, token: str) -> User:
     with transaction.atomic():
         user = links.consume(EmailVerification, token).user
         if not user.is_verified:
-            User.objects.filter(pk=user.pk).update(verified_at=Now(), updated_at=Now())
-            user.refresh_from_db(fields=["verified_at", "updated_at"])
-            welcome(user)
-        audit.record("user.verified", user, user=user, actor_id=user.pk, personal={"email": user.email})
+            mark_verified(user, actor_id=user.pk)
     security.info("verify_email", outcome="ok", user=str(user.pk))
     return user
 
@@ -83,6 +81,19 @@ def welcome(user: User) -> None:
     for path in settings.EMAIL_VERIFIED:
         import_string(path)(user=user)
     outbox.enqueue("welcome", user=user, cause=f"welcome:{user.pk}", context={"first_name": user.first_name})
+
+
+@audit.writes("user")
+def mark_verified(user: User, *, actor_id: uuid.UUID | None, **how: str) -> None:
+    """Note that the mailbox is proved, in the caller's transaction, and give what settings.EMAIL_VERIFIED gives.
+
+    Locks: the caller holds the user; then what the named functions lock.
+    Enqueues: notifications.deliver
+    """
+    User.objects.filter(pk=user.pk).update(verified_at=Now(), updated_at=Now())
+    user.refresh_from_db(fields=["verified_at", "updated_at"])
+    welcome(user)
+    audit.record("user.verified", user, metadata=how, user=user, actor_id=actor_id, personal={"email": user.email})
 
 
 @audit.writes("user")

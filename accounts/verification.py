@@ -26,7 +26,7 @@ def mail_secrets(mail: Mail) -> dict[str, str]:
 
 
 @audit.writes("email_verification")
-def issue(user: User) -> EmailVerification:
+def issue(user: User, *, reason: str = "") -> EmailVerification:
     """Make a link for the person's mailbox and queue its mail, in the caller's transaction.
 
     Enqueues: notifications.deliver
@@ -45,13 +45,14 @@ def issue(user: User) -> EmailVerification:
         cause=f"verify-email:{verification_id}",
         context={"verification_id": str(verification_id)},
     )
-    audit.record("email_verification.issued", verification, user=user, personal={"email": user.email})
+    why = {"reason": reason} if reason else {}
+    audit.record("email_verification.issued", verification, metadata=why, user=user, personal={"email": user.email})
     return verification
 
 
 @audit.writes("email_verification")
-def resend(user: User) -> EmailVerification | None:
-    """Issue another link unless the mailbox is verified or was written to a moment ago.
+def resend(user: User, *, reason: str = "") -> EmailVerification | None:
+    """Issue another link unless the mailbox is verified or was written to a moment ago; staff say why.
 
     Locks: the user, so that a burst of requests sends one mail.
     Enqueues: notifications.deliver
@@ -63,4 +64,4 @@ def resend(user: User) -> EmailVerification | None:
         recent = EmailVerification.objects.filter(user=user, created_at__gt=Now() - timedelta(days=1))
         if recent.filter(created_at__gt=Now() - RESEND_AFTER).exists() or recent.count() > RESENDS_A_DAY:
             return None
-        return issue(user)
+        return issue(user, reason=reason)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import ForeignKeyRawIdWidget
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import connection, models
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminTextareaWidget
 
+from core.errors import Error
 from core.models import IdempotencyKey, StoredObject
 
 EXACT_UP_TO = 10_000
@@ -44,6 +56,20 @@ class ModelAdmin(UnfoldModelAdmin):
     list_per_page = 50
     warn_unsaved_form = True
 
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
+        found = self.get_object(request, str(object_id)) if self.actions_detail else None
+        if found is None:
+            return []
+        return [
+            button
+            for button in super().get_actions_detail(request, object_id)
+            if request.user.has_perm(button.method.permission) and self.is_apt(button.method.url_path, found)
+        ]
+
+    def is_apt(self, act: str, found: Any) -> bool:
+        """Whether the button makes sense for the object as it is now; its act decides for itself all the same."""
+        return True
+
     def get_autocomplete_fields(self, request: HttpRequest) -> Any:
         return self.autocomplete_fields
 
@@ -51,6 +77,71 @@ class ModelAdmin(UnfoldModelAdmin):
         if db_field.name not in self.get_autocomplete_fields(request) and "widget" not in kwargs:
             kwargs["widget"] = ForeignKeyRawIdWidget(db_field.remote_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+class ReasonForm(BaseDialogForm):
+    """What every act of staff asks."""
+
+    reason = forms.CharField(max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
+
+
+def act(
+    title: str,
+    *,
+    permission: str,
+    explanation: str,
+    form: type[ReasonForm] = ReasonForm,
+    variant: ActionVariant = ActionVariant.DEFAULT,
+    icon: str | None = None,
+) -> Callable[[Callable[..., str]], Any]:
+    """A button on an object's page, for `actions_detail`: it asks in a dialog, and the form's POST does it.
+
+    The method gets the request, the object and the form's values, calls one topic function and answers what to tell.
+    """
+
+    def declare(method: Callable[..., str]) -> Any:
+        dialog = {"title": title, "description": explanation, "form_class": form, "form_submit_text": title}
+
+        @functools.wraps(method)
+        def run(self: ModelAdmin, request: HttpRequest, asked: ReasonForm, object_id: str) -> HttpResponse:
+            found = self.get_object(request, unquote(object_id))
+            if found is None or not self.has_view_permission(request, found):
+                raise Http404
+            try:
+                said = method(self, request, found, asked.cleaned_data)
+            except Error as error:
+                asked.add_error("reason", error.message)
+                shown = {"dialog": dialog, "form": asked, "form_submit_text": title}
+                return render(request, "unfold/helpers/dialog.html", shown)
+            messages.success(request, said)
+            page = reverse(
+                f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id]
+            )
+            # The dialog is fetched by htmx, which is told to load the page anew; without it this is a plain redirect.
+            if "HX-Request" in request.headers:
+                return HttpResponse(status=204, headers={"HX-Redirect": page})
+            return redirect(page)
+
+        button = action(
+            description=title,
+            url_path=method.__name__.replace("_", "-"),
+            variant=variant,
+            icon=icon,
+            dialog=dialog,
+        )(run)
+
+        # unfold's own way to ask for a named permission looks into the database whenever settings are checked.
+        @functools.wraps(button)
+        def guarded(self: ModelAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.has_perm(permission):
+                raise PermissionDenied
+            answer: HttpResponse = button(self, request, *args, **kwargs)
+            return answer
+
+        guarded.permission = permission  # type: ignore[attr-defined]
+        return guarded
+
+    return declare
 
 
 class ReadOnlyModelAdmin(ModelAdmin):

@@ -46,11 +46,11 @@ def open_session(user: User, *, remember: bool = False, has_mfa: bool | None = N
     return sessions.open_for(user, remember=remember, has_mfa=user.is_staff if has_mfa is None else has_mfa)
 
 
-def api(user: User | None = None, **headers: Any) -> APIClient:
+def api(user: User | None = None, *, has_mfa: bool | None = None, **headers: Any) -> APIClient:
     """A client of the REST API, signed in as the person, or as nobody."""
     client = APIClient(headers={"user-agent": "tests", **headers})
     if user is not None:
-        client.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens.pair(open_session(user))['access']}")
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens.pair(open_session(user, has_mfa=has_mfa))['access']}")
     return client
 
 

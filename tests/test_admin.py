@@ -10,8 +10,10 @@ from django.urls import reverse
 
 from accounts.models import User
 from audit.models import AuditLog
+from config.roles import ROLES
 from core import context
-from tests.people import PASSWORD
+from core.ids import new_id
+from tests.people import PASSWORD, make_staff, make_user
 
 OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "generation")
 READ_ONLY = {
@@ -84,3 +86,122 @@ def test_what_staff_do_in_the_console_is_theirs(boss: User) -> None:
     row = AuditLog.objects.get(entity_type="blockedterm")
     assert (row.source, row.actor_id) == ("ADMIN", boss.pk)
     assert context.current().actor_id is None
+
+
+# --- Who sees what ----------------------------------------------------------------------------------------------------
+
+MONEY = (
+    "wallet ledgertransaction ledgerentry hold creditlot freeze debt signupgrant payment paymentstart paymentattempt "
+    "refund dispute package creditprice"
+)
+JOBS = "generation attempt asset consent jobphoto photo"
+# group → what its people may look at, by app. What stands nowhere is for superusers alone.
+SEEN = {
+    "support": {
+        "accounts": "user session emailverification emailchange passwordreset",
+        "audit": "auditlog",
+        "billing": MONEY,
+        "generation": f"{JOBS} operation",
+        "notifications": "mail",
+    },
+    "finance": {
+        "accounts": "user",
+        "audit": "auditlog",
+        "billing": f"{MONEY} break gatewaycursor bookcheck promospending",
+        "generation": "generation operation",
+        "notifications": "mail",
+    },
+    "ops": {
+        "accounts": "user",
+        "audit": "auditlog",
+        "billing": "payment paymentstart paymentattempt package creditprice gatewaycursor bookcheck",
+        "core": "storedobject idempotencykey",
+        "generation": f"{JOBS} operation blockedterm",
+        "inbox": "delivery",
+        "notifications": "mail",
+    },
+}
+ADDED = {"ops": {"generation": "operation blockedterm"}}
+# act → whose button it is
+ACTS = {
+    "accounts_user_suspend": {"support"},
+    "accounts_user_reinstate": {"support"},
+    "accounts_user_vouch": {"support"},
+    "accounts_user_remind": {"support"},
+    "accounts_user_sign_out": {"support"},
+    "accounts_user_reset_mfa": {"ops"},
+}
+
+
+def is_in(table: dict[str, dict[str, str]], group: str, label: str) -> bool:
+    app, model = label.split(".")
+    return model in table.get(group, {}).get(app, "").split()
+
+
+def everybody() -> dict[str, Client]:
+    """A signed-in browser of each kind of person."""
+    people = {"user": make_user("customer@example.com")} | {group: make_staff(group) for group in SEEN}
+    people["superuser"] = User.objects.create_superuser("root@example.test", PASSWORD)
+    clients = {"anonymous": Client()}
+    for who, person in people.items():
+        clients[who] = Client()
+        clients[who].force_login(person)
+    return clients
+
+
+@pytest.mark.django_db
+def test_each_page_opens_for_whom_it_should() -> None:
+    clients = everybody()
+    wrong = []
+    for label in sorted(m._meta.label_lower for m in models()):
+        page = f"admin:{label.replace('.', '_')}"
+        for who, client in clients.items():
+            sees = who == "superuser" or is_in(SEEN, who, label)
+            stays_out = 302 if who in ("anonymous", "user") else 403
+            looks = [client.get(reverse(f"{page}_changelist")), client.get(reverse(f"{page}_change", args=[new_id()]))]
+            # An object that does not exist sends who may look at such objects back to the start.
+            expected = [200, "/admin/"] if sees else [stays_out, stays_out]
+            found = [
+                "/admin/" if look.status_code == 302 and look["Location"] == "/admin/" else look.status_code
+                for look in looks
+            ]
+            if found != expected:
+                wrong.append((label, who, found, expected))
+            if who in SEEN:
+                added = client.get(reverse(f"{page}_add")).status_code == 200
+                if added != is_in(ADDED, who, label):
+                    wrong.append((label, who, "add", added))
+
+    assert wrong == []
+
+
+@pytest.mark.django_db
+def test_each_button_is_pressed_by_whom_it_should() -> None:
+    clients = everybody()
+    buttons = {
+        button.action_name
+        for model in models()
+        if admin.site.is_registered(model)
+        for button in admin.site.get_model_admin(model)._get_base_actions_detail()
+    }
+    assert buttons == set(ACTS)
+    wrong = []
+    for button, groups in ACTS.items():
+        for who, client in clients.items():
+            form = {"reason": "To see.", "_form_submitted": "True"}
+            found = client.post(reverse(f"admin:{button}", args=[new_id()]), form).status_code
+            may = who == "superuser" or who in groups
+            expected = {302} if who in ("anonymous", "user") else {200, 404} if may else {403}
+            if found not in expected:
+                wrong.append((button, who, found))
+
+    assert wrong == []
+
+
+@pytest.mark.django_db
+def test_the_roles_name_permissions_of_models_that_exist() -> None:
+    for models_of in ROLES.values():
+        for label, verbs in models_of.items():
+            options = apps.get_model(label)._meta
+            known = {*options.default_permissions, *(name.rsplit("_", 1)[0] for name, _ in options.permissions)}
+            assert set(verbs.split()) <= known, label

@@ -79,6 +79,13 @@ class User(UUIDModel, AbstractBaseUser, PermissionsMixin):
             ),
         )
         indexes = (models.Index(fields=["-created_at"], name="accounts_user_newest"),)
+        permissions = (
+            ("suspend_user", "Can suspend and reinstate people"),
+            ("verify_user", "Can take a mailbox for proved"),
+            ("remind_user", "Can send the verification mail again"),
+            ("sign_out_user", "Can end a person's sessions"),
+            ("reset_mfa_user", "Can reset a colleague's second factor"),
+        )
 
     def __str__(self) -> str:
         return self.email

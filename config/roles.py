@@ -1,0 +1,82 @@
+"""What the staff groups may see and do. Only superusers may do what is not named here.
+
+A migration of this app carries the table into the database; whoever adds to it adds a migration that does so again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MONEY = (
+    "wallet",
+    "ledgertransaction",
+    "ledgerentry",
+    "hold",
+    "creditlot",
+    "freeze",
+    "debt",
+    "signupgrant",
+    "payment",
+    "paymentstart",
+    "paymentattempt",
+    "refund",
+    "dispute",
+)
+_PRICES = ("package", "creditprice")
+_JOBS = ("generation", "attempt", "asset", "consent", "jobphoto", "photo")
+
+
+def _view(app: str, *models: str) -> dict[str, str]:
+    return {f"{app}.{model}": "view" for model in models}
+
+
+# model → what may be done to it: Django's own view, add, change, delete, and the acts that models name.
+ROLES: dict[str, dict[str, str]] = {
+    "support": {
+        **_view("accounts", "session", "emailverification", "emailchange", "passwordreset"),
+        **_view("audit", "auditlog"),
+        **_view("billing", *_MONEY, *_PRICES),
+        **_view("generation", *_JOBS, "operation"),
+        **_view("notifications", "mail"),
+        "accounts.user": "view suspend verify remind sign_out",
+    },
+    "finance": {
+        **_view("accounts", "user"),
+        **_view("audit", "auditlog"),
+        **_view("billing", *_MONEY, *_PRICES, "break", "gatewaycursor", "bookcheck", "promospending"),
+        **_view("generation", "generation", "operation"),
+        **_view("notifications", "mail"),
+    },
+    "ops": {
+        **_view("audit", "auditlog"),
+        **_view("billing", "payment", "paymentstart", "paymentattempt", *_PRICES, "gatewaycursor", "bookcheck"),
+        **_view("core", "storedobject", "idempotencykey"),
+        **_view("generation", *_JOBS),
+        **_view("inbox", "delivery"),
+        **_view("notifications", "mail"),
+        "accounts.user": "view reset_mfa",
+        "generation.operation": "view add change",
+        "generation.blockedterm": "view add change delete",
+    },
+}
+
+
+def entrust(apps: Any, schema_editor: Any) -> None:
+    """Give the groups what the table says, from within a migration. Takes nothing away: operators may have added.
+
+    Django makes the rows of permissions only after all migrations, so they are made here, as it would.
+    """
+    content_type = apps.get_model("contenttypes", "ContentType").objects
+    permission = apps.get_model("auth", "Permission").objects
+    group = apps.get_model("auth", "Group").objects
+    for name, models in ROLES.items():
+        given = []
+        for label, verbs in models.items():
+            app, model = label.split(".")
+            of_model, _ = content_type.get_or_create(app_label=app, model=model)
+            for verb in verbs.split():
+                found, _ = permission.get_or_create(
+                    content_type=of_model, codename=f"{verb}_{model}", defaults={"name": f"Can {verb} {model}"}
+                )
+                given.append(found)
+        group.get_or_create(name=name)[0].permissions.add(*given)
