@@ -47,6 +47,11 @@ def refuse(**_: object) -> None:
     refuse_unsafe_boot()
 
 
+@signals.setup_logging.connect
+def log_as_configured(**_: object) -> None:
+    """Celery leaves logging alone when somebody answers this: LOG_LEVEL decides in workers too, not `--loglevel`."""
+
+
 @signals.worker_ready.connect
 def make_way(**_: object) -> None:
     """What an earlier worker died with holds no wake-up back."""

@@ -433,9 +433,18 @@ SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 
 # --- Logs ---------------------------------------------------------------------------------------------------------
 
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+DEBUG_MODE = env.bool("DEBUG_MODE", default=False)
+LOG_LEVEL = env.str("LOG_LEVEL", default="DEBUG" if DEBUG_MODE else "INFO").upper()
+if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+    raise RuntimeError(f"LOG_LEVEL is {LOG_LEVEL!r}; set it to DEBUG, INFO, WARNING or ERROR.")
 LOGGING_CONFIG = "core.logs.configure"
-LOGGING = {"level": LOG_LEVEL, "json": env.bool("LOG_JSON", default=PRODUCTION)}
+LOGGING = {
+    "level": LOG_LEVEL,
+    "json": env.bool("LOG_JSON", default=PRODUCTION),
+    "file": env.str("LOG_FILE", default=""),
+    "max_bytes": env.int("LOG_FILE_MAX_BYTES", default=20_000_000),
+    "count": env.int("LOG_FILE_COUNT", default=5),
+}
 
 
 # --- Admin --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import hashlib
 import ipaddress
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -16,9 +17,12 @@ from urllib.parse import urlsplit
 
 import orjson
 import requests
+import structlog
 import urllib3
 
 from core import wire
+
+log = structlog.get_logger("http")
 
 _CHUNK = 64 * 1024
 USER_AGENT = "Atelier/0.1"
@@ -86,6 +90,7 @@ def call(
         sent["Content-Type"] = "application/json"
     # A kept connection that the server has just closed would make a write's outcome unknown for nothing.
     session = _session() if method == "GET" else wire.session(USER_AGENT)
+    began = time.perf_counter()
     with wire.exchange(timeout_s) as exchange:
         try:
             with session.request(
@@ -106,6 +111,8 @@ def call(
                         raise NoAnswer(f"{method} {_safe(url)}: the answer exceeds {max_bytes} bytes")
             if exchange.is_over:  # what was cut off can look like an end
                 raise NoAnswer(f"{method} {_safe(url)}: no whole answer within {timeout_s} s")
+            ms = round((time.perf_counter() - began) * 1000, 1)
+            log.debug("called", method=method, url=_safe(url), status=response.status_code, ms=ms)
             return Answer(
                 response.status_code,
                 {name.lower(): value for name, value in response.headers.items()},

@@ -1,11 +1,19 @@
-"""Structured logs: JSON in production, readable lines elsewhere, the request's context on each, no secrets."""
+"""Structured logs: JSON in production, readable lines elsewhere, the request's context on each, no secrets.
+
+Loggers by what they tell: `request` (each one, with its duration), `security` (sign-ins, refusals, limits), `business`
+(each fact of the audit log, in figures), `error` (what nobody foresaw, with its stack); the others by their place.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import logging.config
+import logging.handlers
+import os
 import re
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -13,6 +21,14 @@ import structlog
 from core import context
 
 _SECRET = re.compile(r"(password|secret|token|authorization|api_?key|cookie|signature|refresh|access$)", re.I)
+# What may stand inside a text, an exception's above all: tokens, links that open something, passwords in addresses,
+# the row that PostgreSQL quotes when it breaks a constraint.
+_LEAK = re.compile(
+    r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+|(?<=Bearer )[\w.~+/=-]+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+    r"|(?<=/files/)[^\s/\"'?]+|(?<=/verify-email/)[^\s/\"'?]+|(?<=/reset-password/)[^\s/\"'?]+|(?<=/pay/)[^\s/\"'?]+"
+    r"|(?<=Failing row contains )\(.*?\)(?=\.)",
+    re.S,
+)
 
 
 def _add_context(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -33,10 +49,54 @@ def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[
     return event
 
 
-def configure(settings: dict[str, Any]) -> None:
-    """Set up structlog and the standard library's logging as one stream to the console.
+def _scrub(_: Any, __: str, line: str) -> str:
+    return _LEAK.sub("[redacted]", line)
 
-    Called by Django as LOGGING_CONFIG with {"level": str, "json": bool}.
+
+def _is_ours_or_notable(record: logging.LogRecord) -> bool:
+    """Below INFO libraries write down whole requests, signatures and SQL with its values: none of that is kept."""
+    return isinstance(record.msg, dict) or record.levelno >= logging.INFO
+
+
+class RotatedFile(logging.handlers.WatchedFileHandler):
+    """A file that web, workers and beat write together and that any of them turns over when it is full.
+
+    Lines are appended whole. Whoever finds the file full takes the lock, looks again and moves it to `.1`; the others
+    see that it has moved and open the new one. Nothing is lost and nothing is written twice.
+    """
+
+    def __init__(self, filename: str, *, max_bytes: int, count: int) -> None:
+        os.makedirs(os.path.dirname(os.path.abspath(filename)), exist_ok=True)
+        super().__init__(filename, encoding="utf-8")
+        self.max_bytes = max_bytes
+        self.count = count
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, turning the file over first when it is full."""
+        try:
+            if self.stream and os.fstat(self.stream.fileno()).st_size >= self.max_bytes:
+                self._turn_over()
+        except OSError:
+            self.handleError(record)
+        super().emit(record)
+
+    def _turn_over(self) -> None:
+        with open(f"{self.baseFilename}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.stat(self.baseFilename).st_size < self.max_bytes:
+                return  # another process was quicker
+            names = [self.baseFilename, *(f"{self.baseFilename}.{number}" for number in range(1, self.count))]
+            for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
+                with suppress(FileNotFoundError):
+                    os.replace(newer, older)
+            if self.count == 1:
+                os.truncate(self.baseFilename, 0)
+
+
+def configure(settings: dict[str, Any]) -> None:
+    """Set up structlog and the standard library's logging as one stream to the console, and to a file if asked.
+
+    Called by Django as LOGGING_CONFIG with {"level": str, "json": bool, "file": str, "max_bytes": int, "count": int}.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -46,20 +106,23 @@ def configure(settings: dict[str, Any]) -> None:
         _add_context,
         _redact,
     ]
-    last: list[Any] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if settings["json"]
-        else [
-            # Never the pretty tracebacks: they print local variables, and some of those are secrets.
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-        ]
-    )
+    # Never the pretty tracebacks: they print local variables, and some of those are secrets.
+    last: list[Any] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer() if settings["json"] else structlog.dev.ConsoleRenderer(colors=False),
+        _scrub,
+    ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    kept = {"formatter": "line", "filters": ["ours"]}
+    handlers: dict[str, Any] = {"console": {"class": "logging.StreamHandler"} | kept}
+    if settings["file"]:
+        how = {"filename": settings["file"], "max_bytes": settings["max_bytes"], "count": settings["count"]}
+        handlers["file"] = {"()": RotatedFile} | how | kept
     logging.config.dictConfig(
         {
             "version": 1,
@@ -71,8 +134,9 @@ def configure(settings: dict[str, Any]) -> None:
                     "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
                 }
             },
-            "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-            "root": {"handlers": ["console"], "level": settings["level"]},
+            "filters": {"ours": {"()": lambda: _is_ours_or_notable}},
+            "handlers": handlers,
+            "root": {"handlers": list(handlers), "level": settings["level"]},
             "loggers": {
                 # Each request has its own line from core.middleware.
                 "django.server": {"level": "WARNING"},
