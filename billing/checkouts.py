@@ -37,12 +37,17 @@ def start_of(row: Payment) -> PaymentStart | None:
     return max(known, key=lambda begun: begun.n, default=None)
 
 
+def fact_of(begun: PaymentStart) -> StartFact:
+    """What the gateway told of a start when it was opened."""
+    return StartFact(begun.ref or "", begun.reference, begun.amount, begun.currency, begun.url, begun.secret)
+
+
 def client_of(row: Payment) -> dict[str, Any] | None:
     """What the gateway's front-end library needs, while the payment can be paid."""
     begun = start_of(row)
     if begun is None or begun.ref is None:
         return None
-    return GATEWAYS[row.gateway].client(ref=begun.ref, amount=begun.amount, currency=begun.currency)
+    return GATEWAYS[row.gateway].client(fact_of(begun)) or None
 
 
 def url_of(row: Payment) -> str | None:
@@ -53,7 +58,7 @@ def url_of(row: Payment) -> str | None:
     if begun is None or begun.ref is None:
         return page_url(row.pk)
     return GATEWAYS[row.gateway].checkout_url(
-        StartFact(begun.ref, begun.reference, begun.amount, begun.currency, begun.url),
+        fact_of(begun),
         page_url=page_url(row.pk),
         return_url=done_url(row.pk) if row.return_url else "",
     )

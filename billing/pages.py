@@ -32,8 +32,11 @@ def pay(request: HttpRequest, signed: str) -> HttpResponse:
     payment = checkouts.payment_at(signed)
     if payment is None:
         return HttpResponseNotFound("This payment link is not valid (any more).", content_type="text/plain")
+    begun = checkouts.start_of(payment)
+    if begun is not None and begun.url:
+        return HttpResponseRedirect(begun.url)
     client = checkouts.client_of(payment)
-    if client is None:
+    if client is None or payment.gateway != "razorpay":
         return _ended(request, payment)
     shown = {
         "title": payment.title,

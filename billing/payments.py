@@ -266,7 +266,8 @@ def _tell(payment: Payment) -> Payment:
         if begun.ref is None:
             fact = _ask_to_open(gateway, payment, begun)
         if fact is None:
-            # Its page was told once and we never heard it: another start, whose page we shall hear. All are looked at.
+            # What is needed was told once and we never heard it, or it is paid another way now: another start. All are
+            # looked at.
             begun = _next_start(payment, begun)
             fact = gateway.start(_opening(payment, begun))
     except Rejected as error:
@@ -279,11 +280,10 @@ def _tell(payment: Payment) -> Payment:
 
 
 def _is_untold(payment: Payment, begun: PaymentStart) -> bool:
-    """Whether the client could not pay on this start: the gateway's answer, or the page in it, never reached us."""
+    """Whether the client could not pay on this start: the gateway's answer, or what it needs of it, is not with us."""
     if begun.ref is None:
         return True
-    needs_page = payment.flow == Flow.HOSTED and gateways.get(payment.gateway).opens_page
-    return needs_page and not begun.url
+    return not gateways.get(payment.gateway).is_payable(checkouts.fact_of(begun), payment.flow)
 
 
 def _ask_to_open(gateway: Gateway, payment: Payment, begun: PaymentStart) -> StartFact | None:
@@ -292,6 +292,8 @@ def _ask_to_open(gateway: Gateway, payment: Payment, begun: PaymentStart) -> Sta
         return gateway.start(_opening(payment, begun))
     except Repeated:
         found = gateway.find_start(begun.reference)
+        if found is not None and gateway.is_payable(found, payment.flow):
+            return found
         if found is not None:
             _tie(payment.pk, begun.pk, found)
         return None
@@ -330,8 +332,8 @@ def _tie(payment_id: uuid.UUID, start_id: uuid.UUID, fact: StartFact) -> Payment
         if not is_ours:
             captures.file_mismatch(payment, begun, fact)
         elif begun.ref is None:
-            begun.ref, begun.url = fact.ref, fact.url
-            begun.save(update_fields=["ref", "url"])
+            begun.ref, begun.url, begun.secret = fact.ref, fact.url, fact.secret
+            begun.save(update_fields=["ref", "url", "secret"])
             old = payment.state
             if old == PaymentState.CREATED:
                 move(payment, PaymentState.PENDING)

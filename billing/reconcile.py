@@ -232,7 +232,7 @@ def _walk_one(cursor: GatewayCursor) -> None:
     since = max(0, cursor.position - (DEEP_OVERLAP_S if is_deep else OVERLAP_S))
     pages, apply = _APPLY[cursor.resource]
     try:
-        skip: int | None = 0
+        skip: int | str | None = 0
         while skip is not None:
             page = pages(gateway)(since, skip=skip)
             for run in apply(gateway, page.items):

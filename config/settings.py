@@ -212,6 +212,10 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
         "verify": "billing.gateways.razorpay.verify_webhook",
         "handle": "billing.webhooks.razorpay.handle",
     },
+    "stripe": {
+        "verify": "billing.gateways.stripe.verify_webhook",
+        "handle": "billing.webhooks.stripe.handle",
+    },
     "magic-hour": {
         "verify": "generation.providers.magic_hour.verify_webhook",
         "handle": "generation.webhooks.handle_magic_hour",

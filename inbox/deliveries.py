@@ -31,7 +31,7 @@ BATCH = 50
 UNMATCHED_FOR = timedelta(minutes=10)
 MAX_ATTEMPTS = 8
 KEEP = timedelta(days=90)
-_KEPT_HEADERS = ("content-type", "user-agent", "x-razorpay-event-id", "magic-hour-event-timestamp")
+_KEPT_HEADERS = ("content-type", "user-agent", "x-razorpay-event-id", "stripe-signature", "magic-hour-event-timestamp")
 
 
 class Verdict(enum.Enum):

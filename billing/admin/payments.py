@@ -91,6 +91,7 @@ class PaymentAdmin(ReadOnlyModelAdmin):
 @admin.register(PaymentStart)
 class PaymentStartAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "reference", "gateway", "ref", money("amount", "Amount")]
+    exclude = ["secret"]
     search_fields = ["reference__exact", "ref__exact"]
     search_help_text = "Our whole reference, or the gateway's id"
     ordering = ["-id"]

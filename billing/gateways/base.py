@@ -132,13 +132,18 @@ class DisputeFact:
 
 @dataclass(frozen=True, slots=True)
 class StartFact:
-    """What the gateway has on record under one start; `url` is its own checkout page, told only by `start`."""
+    """What the gateway has on record under one start.
+
+    `url` is its own checkout page and `secret` what its library opens the payment with in the client; some gateways
+    tell them only once.
+    """
 
     ref: str
     reference: str
     amount: int
     currency: str
     url: str = ""
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Fact]):
-    """A part of a list; `next_skip` is None at its end."""
+    """A part of a list; `next_skip` is None at its end, else where the next part begins: a number, or a last id."""
 
     items: Sequence[Fact]
-    next_skip: int | None
+    next_skip: int | str | None
 
 
 class Gateway(Protocol):
@@ -170,13 +175,15 @@ class Gateway(Protocol):
     default_currency: str
     open_for: timedelta  # how long a start can be paid
     is_remote: bool  # whether there is somebody to ask; else the payment is paid in our own transaction
-    opens_page: bool  # whether `start` answers the address of a checkout page, which cannot be asked for again
 
     def is_configured(self) -> bool:
         """Whether its keys are set."""
 
     def start(self, opening: Opening) -> StartFact:
         """Open a payment. The same reference gives the same start, or Repeated where it is not told again."""
+
+    def is_payable(self, start: StartFact, flow: str) -> bool:
+        """Whether we were told what the client needs to pay on it that way; if not, another start is opened."""
 
     def find_start(self, reference: str) -> StartFact | None:
         """The start under our reference, where one was opened whose answer we never read."""
@@ -209,17 +216,17 @@ class Gateway(Protocol):
     def list_refunds(self, attempt_ref: str) -> Sequence[RefundFact]:
         """The refunds of one capture."""
 
-    def payments_since(self, since: int, *, skip: int = 0) -> Page[AttemptFact]:
+    def payments_since(self, since: int, *, skip: int | str = 0) -> Page[AttemptFact]:
         """Payments opened since, in Unix seconds."""
 
-    def refunds_since(self, since: int, *, skip: int = 0) -> Page[RefundFact]:
+    def refunds_since(self, since: int, *, skip: int | str = 0) -> Page[RefundFact]:
         """Refunds opened since."""
 
-    def disputes_since(self, since: int, *, skip: int = 0) -> Page[DisputeFact]:
+    def disputes_since(self, since: int, *, skip: int | str = 0) -> Page[DisputeFact]:
         """Disputes opened since."""
 
-    def client(self, *, ref: str, amount: int, currency: str) -> dict[str, Any]:
-        """What the gateway's front-end library needs."""
+    def client(self, start: StartFact) -> dict[str, Any]:
+        """What the gateway's front-end library needs; nothing where this start is not paid through it."""
 
     def checkout_url(self, start: StartFact, *, page_url: str, return_url: str) -> str:
         """Where a browser pays without a front-end library: the gateway's own page, else ours at `page_url`."""

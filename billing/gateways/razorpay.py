@@ -63,7 +63,6 @@ class Razorpay:
     currencies: tuple[str, ...] = ("INR",)
     default_currency = "INR"
     open_for = timedelta(minutes=60)
-    opens_page = False
     is_remote = True
 
     def is_configured(self) -> bool:
@@ -128,6 +127,10 @@ class Razorpay:
 
     # --- What it says -------------------------------------------------------------------------------------------------
 
+    def is_payable(self, start: StartFact, flow: str) -> bool:
+        """Always: its id and our key are all that the script needs."""
+        return True
+
     def find_start(self, reference: str) -> StartFact | None:
         for item in _items(_call("GET", "/v1/orders", params={"receipt": reference, "count": PAGE})):
             found = _order(item)
@@ -163,22 +166,23 @@ class Razorpay:
         answer = _call("GET", f"/v1/payments/{_id(attempt_ref)}/refunds", params={"count": PAGE})
         return [_refund(item) for item in _items(answer)]
 
-    def payments_since(self, since: int, *, skip: int = 0) -> Page[AttemptFact]:
+    def payments_since(self, since: int, *, skip: int | str = 0) -> Page[AttemptFact]:
         items, following = _page("/v1/payments", since, skip)
         return Page([_attempt(item) for item in items], following)
 
-    def refunds_since(self, since: int, *, skip: int = 0) -> Page[RefundFact]:
+    def refunds_since(self, since: int, *, skip: int | str = 0) -> Page[RefundFact]:
         items, following = _page("/v1/refunds", since, skip)
         return Page([_refund(item) for item in items], following)
 
-    def disputes_since(self, since: int, *, skip: int = 0) -> Page[DisputeFact]:
+    def disputes_since(self, since: int, *, skip: int | str = 0) -> Page[DisputeFact]:
         items, following = _page("/v1/disputes", since, skip)
         return Page([_dispute(item) for item in items], following)
 
     # --- What the client gets and brings back -------------------------------------------------------------------------
 
-    def client(self, *, ref: str, amount: int, currency: str) -> dict[str, Any]:
-        return {"order_id": ref, "key_id": settings.RAZORPAY_KEY_ID, "amount": amount, "currency": currency}
+    def client(self, start: StartFact) -> dict[str, Any]:
+        key_id = settings.RAZORPAY_KEY_ID
+        return {"order_id": start.ref, "key_id": key_id, "amount": start.amount, "currency": start.currency}
 
     def checkout_url(self, start: StartFact, *, page_url: str, return_url: str) -> str:
         """Razorpay itself has only a script for the browser, so our own page loads it; a stand-in has its own page."""
@@ -288,9 +292,9 @@ def _id(ref: str) -> str:
     return ref
 
 
-def _page(path: str, since: int, skip: int) -> tuple[list[dict[str, Any]], int | None]:
+def _page(path: str, since: int, skip: int | str) -> tuple[list[dict[str, Any]], int | None]:
     items = _items(_call("GET", path, params={"from": since, "count": PAGE, "skip": skip}))
-    return items, (skip + len(items) if len(items) == PAGE else None)
+    return items, (int(skip) + len(items) if len(items) == PAGE else None)
 
 
 def _items(body: Mapping[str, Any]) -> list[dict[str, Any]]:

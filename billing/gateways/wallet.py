@@ -28,7 +28,6 @@ class Wallet:
     currencies: tuple[str, ...] = ("NGN", "USD", "EUR", "GBP")
     default_currency = "NGN"
     open_for = timedelta(minutes=60)
-    opens_page = False
     is_remote = False
 
     def is_configured(self) -> bool:
@@ -43,19 +42,22 @@ class Wallet:
     def close(self, ref: str) -> None:
         """It was paid when it was started."""
 
+    def is_payable(self, start: StartFact, flow: str) -> bool:
+        return True
+
     def find_start(self, reference: str) -> StartFact | None:
         return None
 
     def list_refunds(self, attempt_ref: str) -> Sequence[RefundFact]:
         return ()
 
-    def payments_since(self, since: int, *, skip: int = 0) -> Page[AttemptFact]:
+    def payments_since(self, since: int, *, skip: int | str = 0) -> Page[AttemptFact]:
         return Page((), None)
 
-    def refunds_since(self, since: int, *, skip: int = 0) -> Page[RefundFact]:
+    def refunds_since(self, since: int, *, skip: int | str = 0) -> Page[RefundFact]:
         return Page((), None)
 
-    def disputes_since(self, since: int, *, skip: int = 0) -> Page[DisputeFact]:
+    def disputes_since(self, since: int, *, skip: int | str = 0) -> Page[DisputeFact]:
         return Page((), None)
 
     def capture(self, attempt_ref: str, *, amount: int, currency: str) -> None:
@@ -76,7 +78,7 @@ class Wallet:
     def fetch_dispute(self, ref: str) -> DisputeFact:
         _unknown(ref)
 
-    def client(self, *, ref: str, amount: int, currency: str) -> dict[str, Any]:
+    def client(self, start: StartFact) -> dict[str, Any]:
         return {}
 
     def checkout_url(self, start: StartFact, *, page_url: str, return_url: str) -> str:

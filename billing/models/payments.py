@@ -191,6 +191,9 @@ class PaymentStart(UUIDModel):
     url = models.URLField(
         max_length=2000, blank=True, default="", help_text="The gateway's checkout page, if it has one."
     )
+    secret = models.CharField(
+        max_length=255, blank=True, default="", help_text="What the gateway's library opens it with in the client."
+    )
     amount = models.BigIntegerField()
     currency = models.CharField(max_length=3)
 

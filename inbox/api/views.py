@@ -26,7 +26,9 @@ class WebhookView(APIView):
 
     @extend_schema(
         operation_id="webhooks_receive",
-        parameters=[OpenApiParameter("provider", str, OpenApiParameter.PATH, description="razorpay, magic-hour")],
+        parameters=[
+            OpenApiParameter("provider", str, OpenApiParameter.PATH, description="razorpay, stripe, magic-hour")
+        ],
         request={"application/json": OpenApiTypes.OBJECT},
         responses={200: inline_serializer("WebhookReceived", {"status": serializers.CharField()})},
     )

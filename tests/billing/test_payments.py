@@ -851,7 +851,7 @@ def test_a_page_that_was_told_once_and_lost_is_opened_again_under_the_next_refer
         return replace(real(self, opening), url="https://gateway.example/pay/1")
 
     monkeypatch.setattr(Razorpay, "start", start_once)
-    monkeypatch.setattr(Razorpay, "opens_page", True)
+    monkeypatch.setattr(Razorpay, "is_payable", lambda self, begun, flow: bool(begun.url))
 
     assert post(alice, "payments", {"item": "package:BASIC", "gateway": "razorpay"}, key="a").status_code == 502
     again = post(alice, "payments", {"item": "package:BASIC", "gateway": "razorpay"}, key="a")

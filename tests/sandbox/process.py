@@ -26,6 +26,7 @@ KEYS = {
     "RAZORPAY_KEY_SECRET": "rz_key_secret_example",
     "RAZORPAY_WEBHOOK_SECRET": "rz_webhook_secret_example",
     "STRIPE_SECRET_KEY": "sk_test_tests",
+    "STRIPE_PUBLISHABLE_KEY": "pk_test_tests",
     "STRIPE_WEBHOOK_SECRET": "whsec_example",
     "MAGIC_HOUR_API_KEY": "mhk_test_tests",
     "MAGIC_HOUR_WEBHOOK_SECRET": "mh_secret_example",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 from billing import checkouts, gateways
@@ -119,6 +119,22 @@ class RazorpayClientSerializer(serializers.Serializer[Any]):
     currency = serializers.CharField()
 
 
+class StripeClientSerializer(serializers.Serializer[Any]):
+    """What Stripe.js needs to confirm the payment."""
+
+    payment_intent = serializers.CharField()
+    client_secret = serializers.CharField()
+    publishable_key = serializers.CharField()
+
+
+_Client = PolymorphicProxySerializer(
+    component_name="PaymentClient",
+    serializers=[RazorpayClientSerializer, StripeClientSerializer],
+    resource_type_field_name=None,
+    allow_null=True,
+)
+
+
 class PaymentErrorSerializer(serializers.Serializer[Any]):
     code = serializers.CharField()
     message = serializers.CharField()
@@ -155,7 +171,7 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         ]
         read_only_fields = fields
 
-    @extend_schema_field(RazorpayClientSerializer(allow_null=True))
+    @extend_schema_field(_Client)
     def get_client(self, row: Payment) -> dict[str, Any] | None:
         return checkouts.client_of(row)
 
