@@ -35,6 +35,7 @@ class Contender:
     name: str
     port: int
     process: psutil.Process
+    log: Path
 
     @property
     def url(self) -> str:
@@ -57,6 +58,11 @@ class Contender:
                 total += process.memory_info().rss
         return total / 1e6
 
+    def logged(self, text: str) -> str | None:
+        """The line of its log that has the text in it."""
+        with self.log.open(errors="replace") as lines:
+            return next((line for line in lines if text in line), None)
+
 
 @contextmanager
 def running(
@@ -74,7 +80,7 @@ def running(
     log.unlink(missing_ok=True)
     inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     process = processes.spawn(command, cwd=ROOT, env={**inherited, **environment}, log=log)
-    contender = Contender(name, port, psutil.Process(process.pid))
+    contender = Contender(name, port, psutil.Process(process.pid), log)
 
     def answers() -> bool:
         if process.poll() is not None:

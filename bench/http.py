@@ -1,22 +1,28 @@
 """The hottest read, GET credits/balance, beside the same on FastAPI and on Express: `python -m bench.http`.
 
-One server process each, the same PostgreSQL and rows, 32 connections. Every contender's answers are checked for every
-person before and after, and that each refuses who must be refused.
+One server process each, the same PostgreSQL and rows, 32 connections. All do the same for a request: the token and its
+live session, a rate limit counted in Redis, a request id, a JSON log line, a latency metric. Before and after the load
+it is checked that each answers everybody right, refuses who must be refused, and did those duties.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+import redis
 import requests
 
 from bench import atelier, contenders, load, peers, rounds, servers
 from bench.contenders import Contender
+from config.embedded import addresses, processes
 
 if TYPE_CHECKING:
     from bench.customers import Customer
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 PATH = "/api/v1/credits/balance"
 GOALS = {"fastapi": 2.0, "express": 1.4}
 PEOPLE = 300
+DATABASES = {"atelier": 0, "fastapi": 1, "express": 2}  # of Redis: each counts in its own
 
 
 def main() -> None:
@@ -41,7 +48,7 @@ def main() -> None:
         people = customers.make(PEOPLE)
         ended = customers.signed_out(people[0])
         with everybody(server, environment) as running:
-            check(running, people, ended)
+            check(server, running, people, ended)
             script = load.script(servers.VAR, PATH, [person.token for person in people])
             for contender in running:
                 load.put(contender, script, seconds=2)  # warm
@@ -49,7 +56,7 @@ def main() -> None:
                 {contender.name: partial(load.put, contender, script, seconds=chosen.seconds) for contender in running},
                 rounds=chosen.rounds,
             )
-            check(running, people, ended)
+            check(server, running, people, ended)
     tell(found, absolute=chosen.absolute)
 
 
@@ -57,7 +64,7 @@ def main() -> None:
 def everybody(server: servers.Servers, environment: dict[str, str]) -> Iterator[list[Contender]]:
     """Atelier and its peers, all running; one that is not asked costs nothing."""
     sockets = str(server.sockets)
-    shared = {"JWT_SECRET": environment["JWT_SECRET"]}
+    shared = {"JWT_SECRET": environment["JWT_SECRET"], "PER_MINUTE": str(atelier.PER_MINUTE)}
     ports = {name: contenders.free_port() for name in ("atelier", "fastapi", "express")}
     command, own = atelier.web(ports["atelier"], environment)
     wanted: dict[str, tuple[list[str | Path], dict[str, str], str | None]] = {
@@ -68,7 +75,11 @@ def everybody(server: servers.Servers, environment: dict[str, str]) -> Iterator[
                 *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
                 *("--port", str(ports["fastapi"])),
             ],
-            shared | {"SQLALCHEMY_URL": f"postgresql+asyncpg://postgres@/bench?host={sockets}"},
+            shared
+            | {
+                "SQLALCHEMY_URL": f"postgresql+asyncpg://postgres@/bench?host={sockets}",
+                "LIMITS_URL": f"async+redis+{server.redis_url(DATABASES['fastapi'])}",
+            },
             None,
         ),
         "express": (
@@ -78,6 +89,8 @@ def everybody(server: servers.Servers, environment: dict[str, str]) -> Iterator[
                 "NODE_ENV": "production",
                 "PACKAGES": str(peers.node()),
                 "PORT": str(ports["express"]),
+                "REDIS_PATH": str(server.sockets / addresses.VALKEY_SOCKET),
+                "REDIS_DB": str(DATABASES["express"]),
                 "PGHOST": sockets,
                 "PGUSER": "postgres",
                 "PGDATABASE": "bench",
@@ -92,22 +105,40 @@ def everybody(server: servers.Servers, environment: dict[str, str]) -> Iterator[
         ]
 
 
-def check(running: list[Contender], people: list[Customer], ended: str) -> None:
+def check(server: servers.Servers, running: list[Contender], people: list[Customer], ended: str) -> None:
     """Everybody gets their own figures from everybody; strangers, forgeries and ended sessions get nothing.
 
     Raises: AssertionError.
     """
     for contender in running:
+        name = contender.name
         with requests.Session() as client:
             client.headers["X-Forwarded-Proto"] = "https"
-
             for person in people:
                 answer = client.get(contender.url + PATH, headers=bearer(person.token), timeout=10)
-                assert answer.status_code == 200, (contender.name, answer.status_code, answer.text)
-                assert answer.json() == person.balance, (contender.name, answer.text, person)
+                assert answer.status_code == 200, (name, answer.status_code, answer.text)
+                assert answer.json() == person.balance, (name, answer.text, person)
             for token in (None, "nonsense", people[0].token[:-4] + "AAAA", ended):
                 answer = client.get(contender.url + PATH, headers=bearer(token), timeout=10)
-                assert answer.status_code == 401, (contender.name, token, answer.status_code)
+                assert answer.status_code == 401, (name, token, answer.status_code)
+            check_duties(contender, client, people[0])
+        with redis.Redis.from_url(server.redis_url(DATABASES[name])) as counters:
+            assert counters.dbsize() >= len(people), (name, "counted no limits")
+
+
+def check_duties(contender: Contender, client: requests.Session, person: Customer) -> None:
+    """The request's id comes back and stands in one log line with the person; its time is in the metrics.
+
+    Raises: AssertionError.
+    """
+    request_id = uuid4().hex
+    answer = client.get(contender.url + PATH, headers=bearer(person.token) | {"X-Request-ID": request_id}, timeout=10)
+    assert answer.headers["X-Request-ID"] == request_id, (contender.name, answer.headers)
+    assert processes.wait_until(lambda: contender.logged(request_id), 10), (contender.name, "wrote no log line")
+    told = json.loads(line := contender.logged(request_id) or "")
+    assert (told["path"], told["status"], told["actor"]) == (PATH, 200, str(person.user_id)), (contender.name, line)
+    page = client.get(contender.url + "/metrics", timeout=10).text
+    assert re.search(r"^http_request_.*_count{.*} \d{3}", page, re.M), (contender.name, page[:2000])
 
 
 def bearer(token: str | None) -> dict[str, str]:

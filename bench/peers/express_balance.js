@@ -1,14 +1,22 @@
 // GET /credits/balance on Express, jsonwebtoken and pg, as their documentation has one write it.
 //
-// It does what Atelier's endpoint does for its caller: checks the token, that its session is live and its person active,
-// reads the wallet and the debt. It has no rate limit, log line, metric or request id.
+// It does what Atelier's endpoint does: checks the token, that its session is live and its person active, counts the
+// person's rate limit in Redis and tells it in the RateLimit headers, reads the wallet and the debt, with a request id,
+// one JSON log line and one latency metric. For those it uses express-rate-limit with rate-limit-redis, pino-http and
+// express-prom-bundle, as their documentation sets them up.
 'use strict';
 
+const { randomUUID } = require('node:crypto');
 const { createRequire } = require('node:module');
 const installed = createRequire(`${process.env.PACKAGES}/`);
 const express = installed('express');
 const jwt = installed('jsonwebtoken');
 const { Pool } = installed('pg');
+const { Redis } = installed('ioredis');
+const { rateLimit } = installed('express-rate-limit');
+const { RedisStore } = installed('rate-limit-redis');
+const pinoHttp = installed('pino-http');
+const promBundle = installed('express-prom-bundle');
 
 const secret = process.env.JWT_SECRET;
 const pool = new Pool({ host: process.env.PGHOST, user: process.env.PGUSER, database: process.env.PGDATABASE, max: 10 });
@@ -43,11 +51,49 @@ async function authenticate(request, response, next) {
   next();
 }
 
+const redis = new Redis(process.env.REDIS_PATH, { db: Number(process.env.REDIS_DB) });
+const limit = rateLimit({
+  windowMs: 60_000,
+  limit: Number(process.env.PER_MINUTE),
+  standardHeaders: 'draft-8',
+  legacyHeaders: false,
+  keyGenerator: (request) => request.user.user_id,
+  store: new RedisStore({ sendCommand: (command, ...rest) => redis.call(command, ...rest) }),
+});
+
 const app = express();
 app.disable('x-powered-by');
+app.set('trust proxy', 'loopback');
+app.use(
+  pinoHttp({
+    genReqId(request, response) {
+      const given = request.headers['x-request-id'] || '';
+      const id = /^[A-Za-z0-9._:-]{8,64}$/.test(given) ? given : randomUUID();
+      response.setHeader('X-Request-ID', id);
+      return id;
+    },
+    quietReqLogger: true,
+    serializers: { req: () => undefined, res: () => undefined },
+    customAttributeKeys: { responseTime: 'ms' },
+    customProps: (request, response) => ({
+      actor: request.user?.user_id,
+      method: request.method,
+      path: request.path,
+      status: response.statusCode,
+    }),
+  }),
+);
+app.use(
+  promBundle({
+    includeMethod: true,
+    includePath: true,
+    normalizePath: (request) => request.route?.path ?? 'unmatched',
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+  }),
+);
 app.use(express.json());
 
-app.get('/api/v1/credits/balance', authenticate, async (request, response) => {
+app.get('/api/v1/credits/balance', authenticate, limit, async (request, response) => {
   const { rows } = await pool.query(BALANCE, [request.user.user_id]);
   const balance = Number(rows[0].balance);
   const held = Number(rows[0].held);
