@@ -10,7 +10,7 @@ import structlog
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import connection, transaction
-from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, F, GenericIPAddressField, Q, QuerySet
 from django.db.models.functions import Now
 from django.db.utils import DatabaseError
 
@@ -30,6 +30,7 @@ from accounts.errors import (
 from accounts.models import EndReason, Session, User, UserStatus
 from core import clock, context
 from core.ids import new_id
+from core.sql import fetch
 
 security = structlog.get_logger("security")
 
@@ -171,12 +172,10 @@ def authenticate(*, session_id: uuid.UUID, user_id: uuid.UUID, epoch: int, expir
     Raises: TokenExpired, SessionEnded, AccountSuspended.
     """
     sql, session_names, user_names = _live_query()
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [session_id, user_id])
-        row = cursor.fetchone()
-    if row is None:
+    found = fetch(sql, [session_id, user_id])
+    if found is None:
         raise SessionEnded
-    now, is_stale, *values = row
+    now, is_stale, *values = found
     clock.note(now)
     session = Session.from_db("default", session_names, values[: len(session_names)])
     session.user = User.from_db("default", user_names, values[len(session_names) :])
@@ -197,7 +196,11 @@ def _live_query() -> tuple[str, list[str], list[str]]:
     """
     session_fields = Session._meta.concrete_fields
     user_fields = [field for field in User._meta.concrete_fields if field.name != "password"]
-    columns = [f's."{field.column}"' for field in session_fields] + [f'u."{field.column}"' for field in user_fields]
+    columns = [
+        f'host({table}."{field.column}")' if isinstance(field, GenericIPAddressField) else f'{table}."{field.column}"'
+        for table, fields in (("s", session_fields), ("u", user_fields))
+        for field in fields
+    ]
     sql = (
         "SELECT statement_timestamp(), "
         f"s.last_seen_at < statement_timestamp() - interval '{SEEN_EVERY.total_seconds():.0f} s', "

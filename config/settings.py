@@ -138,13 +138,14 @@ EXTERNAL_SERVERS = [name for name in ("DATABASE_URL", "REDIS_URL") if env.str(na
 DATABASE_URL = env.str("DATABASE_URL", default="") or addresses.database_url(BASE_DIR)
 DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"] |= {
+    "ENGINE": "core.postgres",
     "HOST": unquote(DATABASES["default"]["HOST"]),  # a socket's folder comes percent-encoded
     "ATOMIC_REQUESTS": False,
     "CONN_MAX_AGE": None,
     "CONN_HEALTH_CHECKS": True,
     "DISABLE_SERVER_SIDE_CURSORS": True,  # PgBouncer in transaction mode
 }
-# The ledger prepares its hot statements; Django prepares none. False behind a PgBouncer older than 1.21.
+# The hottest statements (core.sql) are prepared; Django prepares none. False behind a PgBouncer older than 1.21.
 DATABASE_PREPARE = env.bool("DATABASE_PREPARE", default=True)
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     {"connect_timeout": 5, "prepare_threshold": 5 if DATABASE_PREPARE else None}

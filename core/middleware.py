@@ -34,13 +34,18 @@ def _networks(cidrs: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress
     return tuple(ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
 
 
-def within(address: str, cidrs: list[str]) -> bool:
-    """Whether the address lies in one of the networks."""
+@lru_cache(maxsize=4096)
+def _lies_in(address: str, cidrs: tuple[str, ...]) -> bool:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(ip in network for network in _networks(tuple(cidrs)))
+    return any(ip in network for network in _networks(cidrs))
+
+
+def within(address: str, cidrs: list[str]) -> bool:
+    """Whether the address lies in one of the networks."""
+    return _lies_in(address, tuple(cidrs))
 
 
 def client_ip(request: HttpRequest) -> str:
@@ -69,7 +74,7 @@ class RequestMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
-        given = request.headers.get("X-Request-ID", "")
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _REQUEST_ID.match(given) else new_id().hex
         source = (
             "ADMIN"
@@ -81,7 +86,7 @@ class RequestMiddleware:
         with context.use(
             request_id=request_id,
             ip=client_ip(request) or None,
-            user_agent=request.headers.get("User-Agent", "")[:400],
+            user_agent=request.META.get("HTTP_USER_AGENT", "")[:400],
             source=source,
             actor_id=None,
             on_behalf_of_id=None,

@@ -74,8 +74,13 @@ def read(kind: Kind, token: str) -> Claims:
 
     Raises: TokenInvalid for anything but a token of this kind.
     """
+    return _verified(kind, token, _signer(kind))
+
+
+@lru_cache(maxsize=4096)  # a client sends the same token for minutes; its signature and its words do not change
+def _verified(kind: Kind, token: str, signer: TokenBackend) -> Claims:
     try:
-        found = _signer(kind).decode(token)  # type: ignore[arg-type]  # it takes the text
+        found = signer.decode(token)  # type: ignore[arg-type]  # it takes the text
     except TokenBackendError as error:
         raise TokenInvalid from error
     # The secrets differ, so the signature has told the kinds apart already; the type is the second lock.

@@ -8,12 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-import psycopg
-from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.types.numeric import Int8
 
 from core import context
 from core.money import CREDIT, EXPONENTS
+from core.sql import fetch
 
 Subject = tuple[str, uuid.UUID]
 
@@ -22,26 +21,10 @@ LARGEST = 10**15
 
 
 def call(sql: str, arguments: Sequence[Any]) -> tuple[Any, ...]:
-    """Run one `SELECT … FROM ledger_…(…)` and return its only row.
-
-    Goes past Django's cursor to a server-side one with a prepared statement, since Python is most of the time that a
-    movement takes; goes through Django's where somebody watches the statements (DEBUG, query counts in tests).
-    """
-    database = connections[DEFAULT_DB_ALIAS]  # once: each attribute of the `connection` proxy is a look-up of its own
-    database.close_if_health_check_failed()
-    if database.connection is None:
-        database.ensure_connection()
-    row: tuple[Any, ...] | None
-    if database.queries_logged or database.execute_wrappers:
-        with database.cursor() as watched:
-            watched.execute(sql, arguments)
-            row = watched.fetchone()
-    else:
-        database.validate_no_broken_transaction()
-        with database.wrap_database_errors:
-            row = psycopg.Cursor(database.connection).execute(sql, arguments, prepare=True).fetchone()
-    assert row is not None
-    return row
+    """Run one `SELECT … FROM ledger_…(…)` and return its only row."""
+    found = fetch(sql, arguments)
+    assert found is not None
+    return found
 
 
 def asked_by() -> str:

@@ -20,6 +20,7 @@ from rest_framework.test import APIClient
 
 from accounts import sessions
 from accounts.api import tokens
+from accounts.errors import TokenInvalid
 from accounts.models import Session, User, UserStatus
 from core import clock
 from tests.people import api, open_session
@@ -231,3 +232,39 @@ def test_a_wrong_pair_of_session_and_user_is_nobody(alice: User, bob: User) -> N
 
     with pytest.raises(sessions.SessionEnded):
         sessions.authenticate(session_id=session.pk, user_id=bob.pk, epoch=0, expires_at=clock.now())
+
+
+def test_a_token_that_was_accepted_is_refused_once_it_has_run_out(alice: User) -> None:
+    token = tokens.pair(open_session(alice))["access"]
+    claims = tokens.read("access", token)
+    named = {"session_id": claims.session_id, "user_id": claims.user_id, "epoch": claims.epoch}
+
+    assert sessions.authenticate(**named, expires_at=claims.expires_at).user == alice
+    with pytest.raises(sessions.TokenExpired):
+        sessions.authenticate(**named, expires_at=clock.now() - timedelta(seconds=1))
+
+
+def test_a_token_that_was_accepted_is_refused_under_another_secret(alice: User, settings: Settings) -> None:
+    token = tokens.pair(open_session(alice))["access"]
+    tokens.read("access", token)
+
+    settings.JWT_SECRET = "x" * 64
+
+    with pytest.raises(TokenInvalid):
+        tokens.read("access", token)
+
+
+def test_a_session_reads_the_same_by_the_short_way(alice: User) -> None:
+    session = open_session(alice)
+    Session.objects.filter(pk=session.pk).update(ip="203.0.113.7")
+
+    found = sessions.authenticate(
+        session_id=session.pk, user_id=alice.pk, epoch=alice.epoch, expires_at=clock.now() + timedelta(minutes=1)
+    )
+
+    expected = Session.objects.select_related("user").get(pk=session.pk)
+    assert {f.attname: getattr(found, f.attname) for f in Session._meta.concrete_fields} == {
+        f.attname: getattr(expected, f.attname) for f in Session._meta.concrete_fields
+    }
+    read = [f.attname for f in User._meta.concrete_fields if f.name != "password"]
+    assert [getattr(found.user, name) for name in read] == [getattr(expected.user, name) for name in read]

@@ -73,7 +73,7 @@ except ValueError:
     structlog.get_logger("error").exception("unhandled", password="hidden", amount=5)
 logging.getLogger("botocore.auth").debug("Authorization: AWS4-HMAC-SHA256 Signature=abc")
 logging.getLogger("botocore.auth").info("found credentials")
-structlog.get_logger("jobs").debug("ours")
+structlog.get_logger("jobs").debug("ours", text="\\ud800", number=2**70, key=__import__("uuid").UUID(int=7))
 """
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "a.log")], cwd=ROOT, capture_output=True, text=True, check=True
@@ -83,6 +83,7 @@ structlog.get_logger("jobs").debug("ours")
     in_file = said((tmp_path / "a.log").read_text())
     assert [line["event"] for line in in_file] == [line["event"] for line in lines]
     assert [line["event"] for line in lines] == ["unhandled", "found credentials", "ours"]
+    assert (lines[2]["text"], lines[2]["number"]) == ("\ud800", 2**70)
     assert (lines[0]["logger"], lines[0]["level"], lines[0]["amount"]) == ("error", "error", 5)
     assert "ValueError: no such thing" in lines[0]["exception"]
     assert "in <module>" in lines[0]["exception"]
