@@ -378,6 +378,10 @@ SPECTACULAR_SETTINGS = {
         "LedgerKind": "billing.models.LedgerTransaction.Kind",
     },
     "SORT_OPERATION_PARAMETERS": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "core.api.examples.complete",
+    ],
 }
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
 CORS_URLS_REGEX = r"^/api/"

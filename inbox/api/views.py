@@ -26,6 +26,7 @@ class WebhookView(APIView):
 
     @extend_schema(
         operation_id="webhooks_receive",
+        summary="For providers: tell us what has happened",
         parameters=[
             OpenApiParameter("provider", str, OpenApiParameter.PATH, description="razorpay, stripe, magic-hour")
         ],
