@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import segno
 from django.contrib.auth import REDIRECT_FIELD_NAME, logout
+from django.contrib.auth.views import PasswordChangeView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -18,8 +19,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.sites import UnfoldAdminSite
 
 from accounts import mfa, sessions
-from accounts.errors import OtpInvalid
-from accounts.forms import CodeForm, EnrolForm
+from accounts.errors import OtpInvalid, PasswordWrong
+from accounts.forms import CodeForm, ConsolePasswordForm, EnrolForm
 from accounts.models import User
 from core import context, ratelimit
 from core.errors import Error
@@ -47,6 +48,18 @@ class Console(UnfoldAdminSite):  # type: ignore[misc]
             return self._onwards(request, "admin:second_step")
         answer: HttpResponse = super().login(request, extra_context)
         return answer
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        view = PasswordChangeView.as_view(
+            form_class=ConsolePasswordForm,
+            template_name=self.password_change_template or "registration/password_change_form.html",
+            success_url=reverse("admin:password_change_done"),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        try:
+            return cast(HttpResponse, view(request))
+        except PasswordWrong:  # changed by another request since the form was checked
+            return redirect("admin:password_change")
 
     def extra_urls(self) -> list[URLPattern]:
         return [

@@ -7,13 +7,12 @@ from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils import timezone
 
 import audit
 from accounts import devices, links, passwords, sessions
 from accounts.errors import PasswordWrong, VerificationExpired
 from accounts.models import EmailChange, EndReason, PasswordReset, Session, User
-from core import context
+from core import clock, context
 from notifications import outbox
 
 security = structlog.get_logger("security")
@@ -73,7 +72,7 @@ def _set(user: User, encoded: str, *, session: Session | None, how: str) -> None
         user=user,
         cause=f"password-changed:{user.pk}:{user.epoch}",
         context={
-            "at": f"{timezone.now():%-d %B %Y, %H:%M} UTC",
+            "at": f"{clock.now():%-d %B %Y, %H:%M} UTC",
             "device": devices.name(now.user_agent),
             "ip": now.ip or "unknown",
         },

@@ -8,13 +8,13 @@ from datetime import timedelta
 import structlog
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 import audit
 from accounts import links, passwords, users
 from accounts.emails import fold
 from accounts.errors import EmailTaken
 from accounts.models import EmailChange, EmailVerification, PasswordReset, User
+from core import clock
 from core.errors import Invalid, detail
 from core.ids import new_id
 from notifications import outbox
@@ -101,7 +101,7 @@ def confirm(*, token: str) -> User:
                 user=user,
                 to=old,
                 cause=f"email-changed:{change.pk}",
-                context={"at": f"{timezone.now():%-d %B %Y, %H:%M} UTC"},
+                context={"at": f"{clock.now():%-d %B %Y, %H:%M} UTC"},
             )
             if not was_verified:
                 users.welcome(user)

@@ -17,6 +17,7 @@ from accounts.errors import TokenInvalid
 from accounts.models import Session
 from core import clock
 
+AUDIENCE = "atelier"  # another program's token is refused even where the secret is shared by mistake
 # Whether a token has run out is for the database's clock to say, in `sessions`: web machines' clocks may differ.
 ANY_TIME = timedelta(days=365_000)
 Kind = Literal["access", "refresh"]
@@ -37,7 +38,7 @@ class Claims:
 @lru_cache(maxsize=8)
 def _backend(algorithm: str, secret: str) -> TokenBackend:
     # simplejwt allows exactly this one algorithm, whatever the token's header names.
-    return TokenBackend(algorithm, signing_key=secret, leeway=ANY_TIME)
+    return TokenBackend(algorithm, signing_key=secret, audience=AUDIENCE, leeway=ANY_TIME)
 
 
 def _signer(kind: Kind) -> TokenBackend:

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -214,3 +215,32 @@ def test_a_token_in_hand_is_worthless_from_the_next_request(alice: User, act: An
 
 def _stand(user: User, status: UserStatus) -> None:
     User.objects.filter(pk=user.pk).update(status=status)
+
+
+# --- In the ops console -----------------------------------------------------------------------------------------------
+
+
+def test_staff_change_theirs_in_the_console_by_the_same_rules(support: User) -> None:
+    over_rest = tokens.pair(open_session(support))["access"]
+    client, elsewhere = Client(), Client()
+    client.force_login(support)
+    elsewhere.force_login(support)
+    body = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
+
+    assert client.get("/admin/password_change/").status_code == 200
+    weak = client.post(
+        "/admin/password_change/", body | {"new_password1": "Sunshine2024", "new_password2": "Sunshine2024"}
+    )
+    wrong = client.post("/admin/password_change/", body | {"old_password": "not mine"})
+    assert (weak.status_code, wrong.status_code) == (200, 200)
+    support.refresh_from_db()
+    assert support.epoch == 0
+    done = client.post("/admin/password_change/", body)
+
+    assert (done.status_code, done.headers["Location"]) == (302, "/admin/password_change/done/")
+    assert client.get("/admin/").status_code == 200
+    assert elsewhere.get("/admin/").status_code == 302
+    assert ask(over_rest).json()["error"] == "session_ended"
+    row = AuditLog.objects.get(action="user.password_changed")
+    assert (row.user_id, row.source, row.metadata) == (support.pk, "ADMIN", {"how": "changed"})
+    assert Mail.objects.filter(user=support, name="password-changed").count() == 1

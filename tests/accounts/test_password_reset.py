@@ -20,6 +20,7 @@ from accounts.models import PasswordReset, Session, User, UserStatus
 from audit.models import AuditDetail, AuditLog
 from notifications.models import Mail
 from notifications.rendering import HIDDEN, preview, render
+from tests.accounts.authenticator import set_up
 from tests.accounts.test_change_password import NEW, ask, login, refresh
 from tests.billing.racing import race
 from tests.people import PASSWORD, api, make_user, open_session
@@ -410,3 +411,13 @@ def test_an_expired_link_costs_no_hash(alice: User, monkeypatch: pytest.MonkeyPa
         credentials.reset_password(token=token, new=NEW)
     with pytest.raises(VerificationInvalid):
         credentials.reset_password(token="rubbish", new=NEW)
+
+
+def test_a_reset_keeps_the_second_factor(support: User, settings: Settings) -> None:
+    settings.MFA_REQUIRED = True
+    set_up(support)
+
+    reset(mailed(support))
+
+    answer = api().post("/api/v1/auth/login", {"email": support.email, "password": NEW})
+    assert (answer.status_code, answer.json()["error"]) == (401, "otp_required")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from accounts.errors import EmailTaken
 from accounts.models import EmailVerification, Session, User
 from audit.models import AuditLog
 from notifications.models import Mail
+from tests import books
+from tests.billing.racing import race
 from tests.people import PASSWORD, api
 
 pytestmark = pytest.mark.django_db
@@ -202,6 +205,18 @@ def test_of_registrations_at_once_one_wins() -> None:
     assert sorted(outcomes) == ["made"] + ["taken"] * 7
     user = User.objects.get(email="race@example.com")
     assert Mail.objects.filter(user=user).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_registrations_at_once_over_http_one_is_201_and_the_others_are_409() -> None:
+    spellings = ["race@example.com", "RACE@example.com", "race@EXAMPLE.com"] * 3
+
+    answers = race(*(partial(api().post, URL, body(email=email)) for email in spellings))
+
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 8
+    assert {answer.json()["error"] for answer in answers if answer.status_code == 409} == {"email_taken"}
+    assert User.objects.count() == Session.objects.count() == Mail.objects.count() == 1
+    books.check()
 
 
 def test_registrations_are_limited_per_address(settings: Settings) -> None:

@@ -37,6 +37,7 @@ def me(token: str, scheme: str = "Bearer") -> Any:
 def forge(session: Session, *, secret: str | None = None, algorithm: str = "HS256", **claims: Any) -> str:
     body: dict[str, Any] = {
         "typ": "access",
+        "aud": "atelier",
         "sid": str(session.pk),
         "sub": str(session.user_id),
         "epo": 0,
@@ -60,6 +61,9 @@ def test_our_own_forgery_is_accepted_so_that_the_refusals_below_mean_something(a
     [
         ({"typ": "refresh"}, "token_invalid"),
         ({"typ": None}, "token_invalid"),
+        ({"aud": None}, "token_invalid"),
+        ({"aud": "another program"}, "token_invalid"),
+        ({"aud": ["atelier-2"]}, "token_invalid"),
         ({"exp": None}, "token_invalid"),
         ({"sid": None}, "token_invalid"),
         ({"sid": "1 OR 1=1"}, "token_invalid"),
@@ -97,6 +101,19 @@ def test_one_kind_of_token_is_never_the_other(alice: User) -> None:
     assert me(forge(session, secret=conf.JWT_REFRESH_SECRET)).json()["error"] == "token_invalid"
     crossed = forge(session, secret=conf.JWT_SECRET, typ="refresh")
     assert api().post("/api/v1/auth/refresh", {"refresh": crossed}).json()["error"] == "token_invalid"
+
+
+def test_one_kind_is_never_the_other_even_when_the_secrets_are_the_same_by_mistake(
+    alice: User, settings: Settings
+) -> None:
+    settings.JWT_REFRESH_SECRET = settings.JWT_SECRET
+    pair = tokens.pair(open_session(alice))
+
+    assert me(pair["access"]).status_code == 200
+    assert me(pair["refresh"]).json()["error"] == "token_invalid"
+    crossed = api().post("/api/v1/auth/refresh", {"refresh": pair["access"]})
+    assert (crossed.status_code, crossed.json()["error"]) == (401, "token_invalid")
+    assert api().post("/api/v1/auth/refresh", {"refresh": pair["refresh"]}).status_code == 200
 
 
 def test_the_algorithm_is_the_setting_and_not_the_header(alice: User, settings: Settings) -> None:
@@ -194,7 +211,9 @@ def test_only_the_databases_clock_says_when_a_token_runs_out(
         assert me(over).json()["error"] == "token_expired"
     answer = api().post("/api/v1/auth/refresh", {"refresh": good["refresh"]})
     assert me(answer.json()["access"]).status_code == 200
-    old = jwt.decode(good["refresh"], options={"verify_signature": False}) | {"exp": int(time.time()) - 1}
+    old = jwt.decode(good["refresh"], options={"verify_signature": False, "verify_aud": False}) | {
+        "exp": int(time.time()) - 1
+    }
     spent = jwt.encode(old, conf.JWT_REFRESH_SECRET, algorithm="HS256")
     assert api().post("/api/v1/auth/refresh", {"refresh": spent}).json()["error"] == "token_expired"
 
