@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
 SKINS = ((255, 219, 172), (241, 194, 125), (224, 172, 105), (198, 134, 66), (141, 85, 36), (92, 56, 30))
 SHORT_SIDE = 600
+
+# Ten people: portrait and landscape, JPEG and PNG, from 300 pixels to 6,000, and two in between.
+PHOTOS = [
+    *(
+        (extension, size)
+        for extension in ("jpg", "png")
+        for size in ((300, 400), (400, 300), (4500, 6000), (6000, 4500))
+    ),
+    ("jpg", (1080, 1920)),
+    ("png", (1000, 1000)),
+]
 
 
 def draw(seed: int, size: tuple[int, int]) -> Image.Image:
@@ -22,6 +35,33 @@ def draw(seed: int, size: tuple[int, int]) -> Image.Image:
     image = image.filter(ImageFilter.GaussianBlur(4))
     _person(ImageDraw.Draw(image), dice, width, height)
     return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def ten(folder: Path, *, largest: int = 6000) -> list[Path]:
+    """Photos of ten people, as files; no side longer than `largest`."""
+    paths = []
+    for number, (extension, (width, height)) in enumerate(PHOTOS):
+        scale = min(1, largest / max(width, height))
+        size = round(width * scale), round(height * scale)
+        path = folder / f"photo{number}.{extension}"
+        draw(100 + number, size).save(path, **({"compress_level": 1} if extension == "png" else {"quality": 90}))
+        paths.append(path)
+    return paths
+
+
+def assert_each_is_nearest_to_its_own(headshots: Sequence[Image.Image], photos: Sequence[Path]) -> None:
+    """By both hashes, each headshot is nearer to the photo it was made from than to any other."""
+    originals = [_hashes(Image.open(photo)) for photo in photos]
+    for number, headshot in enumerate(headshots):
+        for kind, made in enumerate(_hashes(headshot)):
+            distances = [distance(made, original[kind]) for original in originals]
+            assert distances.index(min(distances)) == number, distances
+            assert distances.count(min(distances)) == 1, distances
+
+
+def _hashes(image: Image.Image) -> tuple[list[bool], list[bool]]:
+    image.thumbnail((1200, 1200))
+    return perceptual_hash(image), difference_hash(image)
 
 
 def _colour(dice: random.Random, brightest: int = 255) -> tuple[int, int, int]:

@@ -14,38 +14,19 @@ from sandbox import render
 from tests.sandbox import portraits
 from tests.sandbox.process import RunningSandbox
 
-PHOTOS = [
-    ("jpg", (900, 1200)),
-    ("png", (1200, 900)),
-    ("jpg", (300, 400)),
-    ("png", (400, 300)),
-    ("jpg", (4500, 6000)),
-    ("jpg", (6000, 4000)),
-    ("png", (1000, 1000)),
-    ("jpg", (1920, 1080)),
-    ("png", (800, 1200)),
-    ("jpg", (1080, 1920)),
-]
-
 
 def test_each_of_ten_headshots_is_nearest_to_its_own_photo(studio: magic_hour.Client, tmp_path: Path) -> None:
-    hashes = []
-    for number, (extension, size) in enumerate(PHOTOS):
-        image = portraits.draw(100 + number, size)
-        image.save(tmp_path / f"{number}.{extension}")
-        hashes.append((portraits.perceptual_hash(image), portraits.difference_hash(image)))
+    photos = portraits.ten(tmp_path, largest=2000)
+    headshots = []
 
-    for number, (extension, _) in enumerate(PHOTOS):
+    for path in photos:
         done = studio.v1.ai_headshot_generator.generate(
-            assets={"image_file_path": str(tmp_path / f"{number}.{extension}")}, download_directory=str(tmp_path)
+            assets={"image_file_path": str(path)}, download_directory=str(tmp_path)
         )
-        with Image.open(done.downloaded_paths[0]) as picture:
-            assert picture.size == render.SIZE
-            made = (portraits.perceptual_hash(picture), portraits.difference_hash(picture))
-        for kind in (0, 1):
-            distances = [portraits.distance(made[kind], each[kind]) for each in hashes]
-            assert distances.index(min(distances)) == number, distances
-            assert distances.count(min(distances)) == 1, distances
+        headshots.append(Image.open(done.downloaded_paths[0]))
+
+    assert {headshot.size for headshot in headshots} == {render.SIZE}
+    portraits.assert_each_is_nearest_to_its_own(headshots, photos)
 
 
 def test_memory_stays_modest_over_large_photos(
