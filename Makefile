@@ -36,8 +36,9 @@ dev: $(VENV)/.embedded ## like run, restarting our processes when code changes
 	@$(MANAGE) up --reload
 
 .PHONY: debug
-debug: $(VENV)/.embedded ## the web process in this terminal, so that breakpoint() stops in it; the rest beside it
-	@$(MANAGE) with_servers --services postgres,valkey,sandbox,worker,beat runserver "$${HOST:-127.0.0.1}:$${PORT:-8000}"
+debug: $(VENV)/.dev ## the web process under debugpy, for your editor to attach to DEBUG_PORT (5678); the rest beside it
+	@$(MANAGE) with_servers --services postgres,valkey,sandbox,worker,beat --debugger "127.0.0.1:$${DEBUG_PORT:-5678}" \
+		runserver --noreload "$${HOST:-127.0.0.1}:$${PORT:-8000}"
 
 .PHONY: stop
 stop: $(VENV)/.embedded ## stop what runs from this checkout
@@ -64,6 +65,14 @@ migrate: $(VENV)/.embedded ## bring the tables up to date
 .PHONY: migrations
 migrations: $(VENV)/.dev ## write migrations for changed models
 	@$(WITH) makemigrations
+
+.PHONY: seed
+seed: $(VENV)/.embedded ## add what is missing of the rows that an installation begins with: prices, operations, groups
+	@$(WITH) migrate --verbosity 0 && $(WITH) seed
+
+.PHONY: rollback
+rollback: $(VENV)/.embedded ## take the last migration back (asks first)
+	@$(WITH) rollback
 
 .PHONY: reset-db
 reset-db: $(VENV)/.embedded ## throw the development data away and begin anew (asks first)

@@ -9,7 +9,7 @@ from django.db import migrations
 GROUPS = ("support", "finance", "ops")
 
 
-def create(apps: Any, schema_editor: Any) -> None:
+def seed(apps: Any, schema_editor: Any) -> None:
     group = apps.get_model("auth", "Group")
     for name in GROUPS:
         group.objects.get_or_create(name=name)
@@ -18,4 +18,4 @@ def create(apps: Any, schema_editor: Any) -> None:
 class Migration(migrations.Migration):
     dependencies = [("accounts", "0001_initial"), ("auth", "0012_alter_user_first_name_max_length")]
 
-    operations = [migrations.RunPython(create, migrations.RunPython.noop)]
+    operations = [migrations.RunPython(seed, migrations.RunPython.noop)]

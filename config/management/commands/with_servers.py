@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from argparse import REMAINDER, ArgumentParser
@@ -20,14 +21,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--services", default="postgres,valkey", help="what it needs, separated by commas")
+        parser.add_argument("--debugger", metavar="HOST:PORT", help="run the command under debugpy, listening there")
         parser.add_argument("command", nargs=REMAINDER, help="the command and its arguments")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["command"]:
             raise CommandError("Name the command to run.")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing outlives us
         try:
             with background.running(*options["services"].split(",")):
-                command = [sys.executable, "manage.py", *options["command"]]
+                under = ("-Xfrozen_modules=off", "-m", "debugpy", "--listen", options["debugger"])
+                python = [sys.executable, *(under if options["debugger"] else ())]
+                command = [*python, "manage.py", *options["command"]]
                 status = subprocess.run(command, cwd=settings.BASE_DIR).returncode
         except UpError as error:
             raise CommandError(str(error)) from error
