@@ -1,10 +1,16 @@
 from __future__ import annotations
 
-from django.contrib import admin
-from unfold.admin import StackedInline
+from typing import Any
 
-from audit.models import AuditDetail, AuditLog
-from core.admin import ReadOnlyModelAdmin
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import StackedInline
+from unfold.enums import ActionVariant
+
+from audit import approvals
+from audit.models import Approval, ApprovalState, AuditDetail, AuditLog, DayTotal
+from core.admin import ReadOnlyModelAdmin, act
+from core.money import display
 
 
 class AuditDetailInline(StackedInline):
@@ -30,3 +36,44 @@ class AuditDetailAdmin(ReadOnlyModelAdmin):
     search_fields = ["ip__exact"]
     ordering = ["-log_id"]
     exclude = ["salt"]
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "summary", "state", "requester", "approver", "expires_at"]
+    list_display_links = ["created_at", "summary"]
+    list_select_related = ["requester", "approver"]
+    list_filter = ["state"]
+    search_fields = ["id__exact", "customer__id__exact", "requester__email__startswith"]
+    search_help_text = "A whole id of an approval or a customer, or the beginning of the requester's address"
+    ordering = ["-created_at"]
+    actions_detail = ["approve", "refuse"]
+
+    def is_apt(self, act: str, found: Approval) -> bool:
+        return found.state == ApprovalState.PENDING
+
+    @act(
+        "Approve",
+        permission="audit.decide_approval",
+        explanation="It is done at once, in your name beside the requester's.",
+        variant=ActionVariant.PRIMARY,
+    )
+    def approve(self, request: HttpRequest, approval: Approval, given: dict[str, Any]) -> str:
+        approvals.approve(approval.pk, approver=request.user, reason=given["reason"])
+        return f"Approved and done: {approval.summary}"
+
+    @act("Refuse", permission="audit.decide_approval", explanation="It will not be done.")
+    def refuse(self, request: HttpRequest, approval: Approval, given: dict[str, Any]) -> str:
+        approvals.refuse(approval.pk, approver=request.user, reason=given["reason"])
+        return "Refused."
+
+
+@admin.register(DayTotal)
+class DayTotalAdmin(ReadOnlyModelAdmin):
+    list_display = ["day", "scope", "total"]
+    search_fields = ["scope__exact"]
+    ordering = ["-day", "scope"]
+
+    @admin.display(description="moved")
+    def total(self, row: DayTotal) -> str:
+        return display(row.amount, row.unit)

@@ -1,10 +1,16 @@
-"""Who did what to which object. Append-only: PostgreSQL refuses UPDATE, DELETE and TRUNCATE of the log."""
+"""Who did what to which object, append-only by PostgreSQL's own refusal; and what waits for a second pair of eyes."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pgtrigger
+from django.conf import settings
 from django.db import models
+from django.db.models import F, Q
 from django.db.models.functions import Now
+
+from core.models import UUIDModel
 
 
 def append_only(table: str) -> list[pgtrigger.Trigger]:
@@ -92,3 +98,113 @@ class AuditDetail(models.Model):
 
     def __str__(self) -> str:
         return f"detail of {self.log_id}"
+
+
+class ApprovalState(models.TextChoices):
+    PENDING = "pending"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    EXECUTED = "executed"
+
+
+# `approved` is passed through within one transaction; it stays only for acts that end later.
+APPROVAL_TRANSITIONS: dict[str, set[str]] = {
+    ApprovalState.PENDING: {ApprovalState.APPROVED, ApprovalState.REFUSED, ApprovalState.EXPIRED},
+    ApprovalState.APPROVED: {ApprovalState.EXECUTED},
+    ApprovalState.REFUSED: set(),
+    ApprovalState.EXPIRED: set(),
+    ApprovalState.EXECUTED: set(),
+}
+
+
+class Approval(UUIDModel):
+    """An act that one member of staff asks for and another one lets happen. What is asked never changes."""
+
+    act = models.CharField(max_length=120, help_text="The function that does it: a name in APPROVAL_ACTS.")
+    payload = models.JSONField(help_text="What the function is told.")
+    summary = models.CharField(max_length=200, help_text="What it would do, in words.")
+    unit = models.CharField(max_length=6)
+    amount = models.BigIntegerField(help_text="What is at stake, in the unit's minor unit.")
+    customer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+", help_text="Whom it benefits."
+    )
+    requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=500)
+    expires_at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=ApprovalState.choices, default=ApprovalState.PENDING)
+    approver = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+", help_text="Who decided."
+    )
+    decision_reason = models.CharField(max_length=500, blank=True)
+    decided_at = models.DateTimeField(null=True)
+    executed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(approver__isnull=True) | ~Q(approver=F("requester")), name="approval_by_another"
+            ),
+            models.CheckConstraint(
+                condition=Q(customer__isnull=True)
+                | (~Q(customer=F("requester")) & (Q(approver__isnull=True) | ~Q(customer=F("approver")))),
+                name="approval_benefits_neither",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["pending", "expired"], approver__isnull=True, decided_at__isnull=True)
+                | Q(state__in=["approved", "refused", "executed"], approver__isnull=False, decided_at__isnull=False),
+                name="approval_decided_by_somebody",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="executed", executed_at__isnull=False)
+                | (~Q(state="executed") & Q(executed_at__isnull=True)),
+                name="approval_executed_at",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state="pending"), name="approval_pending"),
+            models.Index(fields=["-created_at"], name="approval_newest"),
+        ]
+        permissions = [("decide_approval", "Can approve and refuse what colleagues ask for")]
+        triggers: ClassVar = [
+            pgtrigger.Trigger(
+                name="frozen",
+                operation=pgtrigger.Update,
+                when=pgtrigger.Before,
+                condition=pgtrigger.AnyChange(
+                    "act", "payload", "summary", "unit", "amount", "customer", "requester", "reason", "expires_at"
+                ),
+                func="RAISE EXCEPTION 'an approval stays as it was asked for';",
+            ),
+            pgtrigger.Trigger(
+                name="final",
+                operation=pgtrigger.Update,
+                when=pgtrigger.Before,
+                condition=pgtrigger.Q(old__state__in=["refused", "expired", "executed"]),
+                func="RAISE EXCEPTION 'an approval is decided once';",
+            ),
+            pgtrigger.Trigger(
+                name="stays",
+                operation=pgtrigger.Delete,
+                when=pgtrigger.Before,
+                func="RAISE EXCEPTION 'approvals stay';",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+class DayTotal(models.Model):
+    """What a member of staff has moved, or a customer been given, on one day (UTC). Limits are measured against it."""
+
+    day = models.DateField()
+    scope = models.CharField(max_length=50, help_text="staff:<id> or customer:<id>")
+    unit = models.CharField(max_length=6)
+    amount = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "scope", "unit"], name="day_total_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.scope} {self.amount} {self.unit}"

@@ -21,6 +21,7 @@ _MONEY = (
     "paymentattempt",
     "refund",
     "dispute",
+    "staffgrant",
 )
 _PRICES = ("package", "creditprice")
 _JOBS = ("generation", "attempt", "asset", "consent", "jobphoto", "photo")
@@ -34,18 +35,21 @@ def _view(app: str, *models: str) -> dict[str, str]:
 ROLES: dict[str, dict[str, str]] = {
     "support": {
         **_view("accounts", "session", "emailverification", "emailchange", "passwordreset"),
-        **_view("audit", "auditlog"),
+        **_view("audit", "auditlog", "approval"),
         **_view("billing", *_MONEY, *_PRICES),
         **_view("generation", *_JOBS, "operation"),
         **_view("notifications", "mail"),
         "accounts.user": "view suspend verify remind sign_out",
+        "billing.staffgrant": "view give",
     },
     "finance": {
         **_view("accounts", "user"),
-        **_view("audit", "auditlog"),
+        **_view("audit", "auditlog", "daytotal"),
         **_view("billing", *_MONEY, *_PRICES, "break", "gatewaycursor", "bookcheck", "promospending"),
         **_view("generation", "generation", "operation"),
         **_view("notifications", "mail"),
+        "audit.approval": "view decide",
+        "billing.staffgrant": "view give give_more void",
     },
     "ops": {
         **_view("audit", "auditlog"),

@@ -195,6 +195,7 @@ WAKE_EVERY_S: dict[str, float] = {
     "accounts.mail_resets": 10,
     "accounts.purge": 3600,
     "inbox.purge": 86_400,
+    "audit.expire_approvals": 300,
     "generation.advance": 5,
     "generation.sweep": 15,
     "billing.poll_payments": 5,
@@ -231,6 +232,8 @@ MAIL_SECRETS = {  # made at rendering, never stored
 }
 BILLING_QUOTES: dict[str, str] = {}  # an item's first word: what prices it, where the word is a higher app's
 BILLING_FULFILMENT = {"credits": "billing.fulfilment.credits", "top_up": "billing.fulfilment.top_up"}
+# What approvals can set off → the permission that its requester and its approver need.
+APPROVAL_ACTS = {"billing.staff_grants.carry_out": "billing.give_staffgrant"}
 BOOK_CHECKS = ["generation.books.checks"]
 METRICS_SOURCES = [
     "inbox.metrics.families",
@@ -270,6 +273,10 @@ SIGN_UP_GRANT = env.int("SIGN_UP_GRANT", default=5)
 PROMO_DAILY_BUDGET = env.int("PROMO_DAILY_BUDGET", default=50_000)
 PROMO_DOMAIN_DAILY_CAP = env.int("PROMO_DOMAIN_DAILY_CAP", default=5_000)
 LOW_CREDIT_THRESHOLD = env.int("LOW_CREDIT_THRESHOLD", default=50)
+# Beyond this, per member of staff, per customer and per day (UTC), a colleague has to approve. In minor units.
+APPROVAL_LIMITS: dict[str, int] = {"CREDIT": 500, "INR": 500_000, "USD": 10_000, "NGN": 10_000_000}
+APPROVAL_LIMITS |= {k: int(v) for k, v in (p.split("=") for p in env.list("APPROVAL_LIMITS", default=[]))}
+SUPPORT_GRANT_LIMIT = env.int("SUPPORT_GRANT_LIMIT", default=100)  # credits a day that a member of support gives alone
 
 
 # --- Providers: only base URL and key differ between the real host and the sandbox -----------------------------------

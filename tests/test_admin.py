@@ -28,6 +28,8 @@ READ_ONLY = {
     "billing.debt",
     "billing.payment",
     "generation.attempt",
+    "audit.approval",
+    "billing.staffgrant",
 }
 
 
@@ -92,21 +94,21 @@ def test_what_staff_do_in_the_console_is_theirs(boss: User) -> None:
 
 MONEY = (
     "wallet ledgertransaction ledgerentry hold creditlot freeze debt signupgrant payment paymentstart paymentattempt "
-    "refund dispute package creditprice"
+    "refund dispute staffgrant package creditprice"
 )
 JOBS = "generation attempt asset consent jobphoto photo"
 # group → what its people may look at, by app. What stands nowhere is for superusers alone.
 SEEN = {
     "support": {
         "accounts": "user session emailverification emailchange passwordreset",
-        "audit": "auditlog",
+        "audit": "auditlog approval",
         "billing": MONEY,
         "generation": f"{JOBS} operation",
         "notifications": "mail",
     },
     "finance": {
         "accounts": "user",
-        "audit": "auditlog",
+        "audit": "auditlog approval daytotal",
         "billing": f"{MONEY} break gatewaycursor bookcheck promospending",
         "generation": "generation operation",
         "notifications": "mail",
@@ -130,6 +132,10 @@ ACTS = {
     "accounts_user_remind": {"support"},
     "accounts_user_sign_out": {"support"},
     "accounts_user_reset_mfa": {"ops"},
+    "audit_approval_approve": {"finance"},
+    "audit_approval_refuse": {"finance"},
+    "billing_wallet_give": {"support", "finance"},
+    "billing_staffgrant_void": {"finance"},
 }
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
-from unfold.admin import TabularInline
+from typing import Any
 
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import TabularInline
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
+
+from billing import staff_grants
 from billing.models import (
     BookCheck,
     CreditLot,
@@ -15,9 +22,22 @@ from billing.models import (
     LedgerTransaction,
     PromoSpending,
     SignUpGrant,
+    StaffGrant,
+    UserWalletKind,
     Wallet,
 )
-from core.admin import ReadOnlyModelAdmin
+from core.admin import ReadOnlyModelAdmin, ReasonForm, act
+from core.errors import NotFound
+from core.ids import new_id
+
+
+class GrantForm(ReasonForm):
+    amount = forms.IntegerField(
+        label="Credits", min_value=1, max_value=100_000, widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1})
+    )
+    # Sent twice, the form gives once.
+    grant_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
+    field_order = ["amount", "reason"]
 
 
 @admin.register(Wallet)
@@ -29,6 +49,31 @@ class WalletAdmin(ReadOnlyModelAdmin):
     search_fields = ["id__exact", "user__id__exact", "user__email__startswith"]
     search_help_text = "A whole wallet or user id, or the beginning of the e-mail address"
     ordering = ["-id"]
+    actions_detail = ["give"]
+
+    def is_apt(self, act: str, found: Wallet) -> bool:
+        return found.user_id is not None and found.kind == UserWalletKind.CREDITS
+
+    @act(
+        "Give credits",
+        permission="billing.give_staffgrant",
+        explanation="Within the day's limits they are there at once; beyond, a colleague has to approve.",
+        form=GrantForm,
+        variant=ActionVariant.PRIMARY,
+    )
+    def give(self, request: HttpRequest, wallet: Wallet, given: dict[str, Any]) -> str:
+        if wallet.user_id is None:
+            raise NotFound("Our own wallets get no credits.")
+        done = staff_grants.give(
+            grant_id=given["grant_id"],
+            user_id=wallet.user_id,
+            amount=given["amount"],
+            reason=given["reason"],
+            actor=request.user,
+        )
+        if isinstance(done, StaffGrant):
+            return f"{done.amount} credits are given."
+        return "This is beyond what you may give alone today: it waits for a colleague's approval."
 
 
 class LedgerEntryInline(TabularInline):
@@ -120,3 +165,27 @@ class BookCheckAdmin(ReadOnlyModelAdmin):
     list_display = ["began_at", "is_clean", "since", "took_ms"]
     list_filter = ["is_clean"]
     ordering = ["-began_at"]
+
+
+@admin.register(StaffGrant)
+class StaffGrantAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "user", "amount", "actor", "approval", "reason", "voided_at"]
+    list_display_links = ["created_at"]
+    list_select_related = ["user", "actor", "approval"]
+    search_fields = ["id__exact", "user__id__exact", "user__email__startswith", "actor__email__startswith"]
+    search_help_text = "A whole grant or user id, or the beginning of an e-mail address"
+    ordering = ["-created_at"]
+    actions_detail = ["void"]
+
+    def is_apt(self, act: str, found: StaffGrant) -> bool:
+        return found.voided_at is None
+
+    @act(
+        "Void",
+        permission="billing.void_staffgrant",
+        explanation="Ends what is left of it. What is held for an open job goes when the job gives it back.",
+        variant=ActionVariant.DANGER,
+    )
+    def void(self, request: HttpRequest, grant: StaffGrant, given: dict[str, Any]) -> str:
+        done = staff_grants.void(grant.pk, actor=request.user, reason=given["reason"])
+        return f"Voided; {done.ended} credits went."

@@ -191,6 +191,22 @@ CHECKS = (
         """,
     ),
     Check(
+        "staff grants",
+        "Every grant by staff is in the books with its amount, and nobody has one that staff did not give.",
+        """
+        SELECT 'staff grant ' || g.id, g.amount || ' given, ' || coalesce(e.amount, 0) || ' in the books'
+        FROM billing_staffgrant g
+        LEFT JOIN billing_ledgertransaction t ON t.key = 'staff-grant:' || g.id
+        LEFT JOIN billing_ledgerentry e ON e.transaction_id = t.id AND e.balance_after IS NOT NULL
+        WHERE e.amount IS DISTINCT FROM g.amount
+        UNION ALL
+        SELECT 'transaction ' || t.id, t.key || ': never given'
+        FROM billing_ledgertransaction t
+        WHERE t.key LIKE 'staff-grant:%%' AND t.id >= %(since_id)s
+          AND NOT EXISTS (SELECT FROM billing_staffgrant g WHERE g.id = t.subject_id)
+        """,
+    ),
+    Check(
         "guards",
         "The triggers that keep the ledger balanced, append-only and undeleted are there and switched on.",
         # Bits of tgtype: 4 insert, 8 delete, 16 update, 32 truncate.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from billing.models.books import BookCheck
 from billing.models.catalogue import CreditPrice, Package
-from billing.models.grants import PromoSpending, SignUpGrant
+from billing.models.grants import PromoSpending, SignUpGrant, StaffGrant
 from billing.models.ledger import (
     CreditLot,
     Debt,
@@ -48,6 +48,7 @@ __all__ = [
     "RefundOrigin",
     "RefundState",
     "SignUpGrant",
+    "StaffGrant",
     "UserWalletKind",
     "Wallet",
 ]

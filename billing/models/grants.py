@@ -1,10 +1,10 @@
-"""The sign-up grant's memory: who had it, and what was given away today."""
+"""Credits given away: the sign-up grant's memory, what was given today, and what staff gave."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from core.models import UUIDModel
 
@@ -52,3 +52,43 @@ class PromoSpending(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.amount}"
+
+
+class StaffGrant(UUIDModel):
+    """Credits that a member of staff gave, alone or with a colleague's approval."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="staff_grants")
+    amount = models.BigIntegerField()
+    reason = models.CharField(max_length=500)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    approval = models.OneToOneField(
+        "audit.Approval",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Null if given alone.",
+    )
+    voided_at = models.DateTimeField(null=True)
+    voided_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    void_reason = models.CharField(max_length=500, blank=True)
+    ended = models.BigIntegerField(null=True, help_text="What was unspent and went at once when it was voided.")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="staff_grant_amount"),
+            models.CheckConstraint(condition=~Q(actor=F("user")), name="staff_grant_to_another"),
+            models.CheckConstraint(
+                condition=Q(voided_at__isnull=True, voided_by__isnull=True, ended__isnull=True)
+                | Q(voided_at__isnull=False, voided_by__isnull=False, ended__isnull=False),
+                name="staff_grant_voided_by_somebody",
+            ),
+        ]
+        indexes = [models.Index(fields=["-created_at"], name="staff_grant_newest")]
+        permissions = [
+            ("give_staffgrant", "Can give credits, within SUPPORT_GRANT_LIMIT a day alone"),
+            ("give_more_staffgrant", "Can give credits within APPROVAL_LIMITS a day alone"),
+            ("void_staffgrant", "Can void what staff gave"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} credits"
