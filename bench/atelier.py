@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Mapping
+
+from config.embedded import commands
 
 SECRETS = ("SECRET_KEY", "JWT_SECRET", "JWT_REFRESH_SECRET", "MAILBOX_HASH_KEY")
 
@@ -30,8 +31,6 @@ def production(*, database_url: str, redis_url: str) -> dict[str, str]:
 
 def web(port: int, environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """The command of `manage.py up` for the web process, and its environment."""
-    command = [
-        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--blocking-threads", "2", "--no-ws", "config.wsgi:application"),
-    ]
-    return command, dict(environment)
+    from django.conf import settings
+
+    return commands.web(host="127.0.0.1", port=port, threads=settings.WEB_THREADS), dict(environment)

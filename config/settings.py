@@ -41,6 +41,7 @@ def secret(name: str) -> str:
 SECRET_KEY = secret("SECRET_KEY") or "missing"  # core.checks refuses to boot with it
 HOST = env.str("HOST", default="127.0.0.1")
 PORT = env.int("PORT", default=8000)
+WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each web process; each keeps a database connection
 SANDBOX_PORT = env.int("SANDBOX_PORT", default=8001)
 SANDBOX_SMTP_PORT = env.int("SANDBOX_SMTP_PORT", default=SANDBOX_PORT + 1)
 SANDBOX_ENABLED = env.bool("SANDBOX_ENABLED", default=not PRODUCTION)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from config.embedded import addresses, postgres, processes, valkey
+from config.embedded import addresses, commands, postgres, processes, valkey
 
 LOGS = settings.VAR_DIR / "log"
 
@@ -102,12 +102,7 @@ def _all() -> list[Service]:
         Service(
             "worker",
             2,
-            _python(
-                "worker",
-                *("-W", "ignore:You're running the worker with superuser privileges"),
-                *("-m", "celery", "-A", "config", "--quiet", "worker", "--pool", "threads", "--concurrency", "8"),
-                *("-Q", ",".join(jobs.QUEUES), "--without-gossip", "--without-mingle", "--loglevel", "INFO"),
-            ),
+            _process("worker", commands.worker(jobs.QUEUES)),
             lambda: True,
             stop_timeout_s=25,
             is_reloaded=True,
@@ -115,11 +110,7 @@ def _all() -> list[Service]:
         Service(
             "web",
             3,
-            _python(
-                "web",
-                *("-m", "granian", "--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT)),
-                *("--workers", "1", "--blocking-threads", "2", "--no-ws", "config.wsgi:application"),
-            ),
+            _process("web", commands.web(host=settings.HOST, port=settings.PORT, threads=settings.WEB_THREADS)),
             _responds(f"http://{local_host()}:{settings.PORT}/health/live"),
             is_reloaded=True,
         ),
@@ -144,8 +135,12 @@ def local_host() -> str:
 
 
 def _python(name: str, *arguments: str, **environment: str) -> Callable[[], subprocess.Popen[bytes]]:
+    return _process(name, [sys.executable, *arguments], **environment)
+
+
+def _process(name: str, command: list[str], **environment: str) -> Callable[[], subprocess.Popen[bytes]]:
     return lambda: processes.spawn(
-        [sys.executable, *arguments],
+        command,
         cwd=settings.BASE_DIR,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         log=LOGS / f"{name}.log",

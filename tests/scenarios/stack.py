@@ -72,6 +72,7 @@ class Stack:
             "SANDBOX_SLOW_S": "3",
             "PUBLIC_URL": self.url,
             "MEDIA_ROOT": str(folder / "media"),
+            "WEB_THREADS": "4",
             "WAKE_EVERY_S": WAKES,
             "RATE_LIMITS": "general=100000/60/ip,auth=1000/60/ip,registrations=1000/60/ip,generation=1000/60/user,"
             "purchases=1000/60/user,uploads=1000/60/user",
