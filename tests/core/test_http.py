@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
+import re
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+import urllib3
 
 from core import http, wire
 
@@ -275,3 +280,201 @@ def test_errors_never_show_a_query_string() -> None:
         http.call("PUT", f"http://127.0.0.1:{free_port()}/up?sig=topsecret", data=b"x")
 
     assert "topsecret" not in str(caught.value)
+
+
+# --- TLS, pinned ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for pictures.example, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, crt = folder / "key.pem", folder / "crt.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(crt), "-days", "2", "-subj", "/CN=pictures.example"]
+    command += ["-addext", "subjectAltName=DNS:pictures.example"]
+    subprocess.run(command, check=True, capture_output=True)
+    return crt, key
+
+
+class Encrypted:
+    """A TLS server on loopback that notes which name each client asked for, in the handshake and in the request."""
+
+    def __init__(self, crt: Path, key: Path, answer: bytes) -> None:
+        self.names: list[str | None] = []
+        self.hosts: list[str] = []
+        self.answer = answer
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(crt, key)
+        self.context.sni_callback = lambda line, name, context: self.names.append(name)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                plain, _ = self.listener.accept()
+            except OSError:
+                return
+            with suppress(OSError), self.context.wrap_socket(plain, server_side=True) as line:
+                head = line.recv(65536).decode()
+                self.hosts += re.findall(r"(?im)^host: (.*?)\r?$", head)
+                line.sendall(self.answer)
+
+
+@pytest.fixture
+def encrypted(certificate: tuple[Path, Path]) -> Iterator[Encrypted]:
+    made = Encrypted(*certificate, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx")
+    yield made
+    made.listener.close()
+
+
+@pytest.fixture
+def believed(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own certificate counts as one of the world's."""
+    make = ssl.create_default_context
+
+    def trusting(*args: object, **kwargs: object) -> ssl.SSLContext:
+        context = make()
+        context.load_verify_locations(certificate[0])
+        return context
+
+    monkeypatch.setattr(urllib3.connection, "create_urllib3_context", trusting)
+
+
+class Resolver:
+    """Answers each look-up with the next of its lists, the last one for ever; loopback passes for public."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *lists: list[str]) -> None:
+        self.lists = list(lists)
+        self.asked = 0
+        self.real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self.look_up)
+        public = http.is_public
+        monkeypatch.setattr(http, "is_public", lambda address: address == "127.0.0.1" or public(address))
+
+    def look_up(self, host: str, port: int, *args: object, **kwargs: object) -> list[tuple[object, ...]]:
+        if host.replace(".", "").isdigit():
+            return self.real(host, port, *args, **kwargs)  # type: ignore[arg-type, return-value]
+        self.asked += 1
+        found = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+
+def test_a_pinned_address_is_asked_by_the_names_of_the_url(
+    encrypted: Encrypted, believed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Resolver(monkeypatch, ["127.0.0.1"])
+
+    fetched = http.fetch(f"https://pictures.example:{encrypted.port}/a.png", io.BytesIO(), max_bytes=10)
+
+    assert fetched.bytes == 1
+    assert encrypted.names == ["pictures.example"]
+    assert encrypted.hosts == [f"pictures.example:{encrypted.port}"]
+
+
+def test_a_name_is_looked_up_once_so_a_second_answer_leads_nowhere(
+    encrypted: Encrypted, believed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Resolver(monkeypatch, ["127.0.0.1"], ["169.254.169.254"])
+
+    assert http.fetch(f"https://pictures.example:{encrypted.port}/a.png", io.BytesIO(), max_bytes=10).bytes == 1
+
+    assert resolver.asked == 1
+    with pytest.raises(http.FetchRefused):
+        http.fetch(f"https://pictures.example:{encrypted.port}/a.png", io.BytesIO(), max_bytes=10)
+    assert len(encrypted.hosts) == 1
+
+
+def test_a_certificate_of_another_name_or_of_nobody_is_refused(
+    encrypted: Encrypted, believed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Resolver(monkeypatch, ["127.0.0.1"])
+
+    with pytest.raises(http.FetchFailed):
+        http.fetch(f"https://other.example:{encrypted.port}/a.png", io.BytesIO(), max_bytes=10)
+    monkeypatch.undo()
+    Resolver(monkeypatch, ["127.0.0.1"])
+    with pytest.raises(http.FetchFailed):
+        http.fetch(f"https://pictures.example:{encrypted.port}/a.png", io.BytesIO(), max_bytes=10)
+    assert encrypted.hosts == []
+
+
+def test_what_is_packed_stays_packed() -> None:
+    bomb = gzip.compress(b"x" * 10_000_000)
+    assert len(bomb) < 20_000
+    with server(reply("200 OK", bomb, "Content-Encoding: gzip")) as origin:
+        to = io.BytesIO()
+        fetched = http.fetch(f"{origin}/a", to, max_bytes=20_000, trusted_origin=origin)
+
+    assert (fetched.bytes, to.getvalue()) == (len(bomb), bomb)
+
+
+def test_a_provider_that_answers_with_a_bomb_is_cut_off() -> None:
+    bomb = gzip.compress(b"x" * 100_000_000)
+    with server(reply("200 OK", bomb, "Content-Encoding: gzip")) as origin, pytest.raises(http.NoAnswer):
+        http.call("POST", f"{origin}/v1/x", json={}, max_bytes=1_000_000)
+
+
+def test_endless_chunks_end_at_the_limit() -> None:
+    def pour(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+
+    with server(pour) as origin, pytest.raises(http.FetchTooLarge):
+        http.fetch(f"{origin}/a", io.BytesIO(), max_bytes=1_000_000, trusted_origin=origin)
+
+
+def test_a_length_that_lies_brings_no_more_than_allowed() -> None:
+    def lie(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + b"x" * 100_000)
+
+    with server(lie) as origin:
+        to = io.BytesIO()
+        assert http.fetch(f"{origin}/a", to, max_bytes=10, trusted_origin=origin).bytes == 5
+    assert len(to.getvalue()) == 5
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "127.0.0.1",
+            "127.8.8.8",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.0.1",
+            "100.64.0.1",
+            "169.254.169.254",
+        ),
+        *("192.0.2.1", "198.18.0.1", "203.0.113.9", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.0.8"),
+        *("::", "::1", "fc00::1", "fd12::1", "fe80::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1"),
+        *("64:ff9b::7f00:1", "64:ff9b::808:808", "64:ff9b:1::1", "2002:7f00:1::", "2002:808:808::1", "2001:db8::1"),
+        *("2001:0:7f00:1::1", "100::1", "fec0::1"),
+    ],
+)
+def test_these_addresses_are_not_the_public_internet(address: str) -> None:
+    assert not http.is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "2a00:1450:4001:830::200e"])
+def test_these_are(address: str) -> None:
+    assert http.is_public(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://0x7f000001/", "https://017700000001/", "https://127.1/", "https://127.0.1/", "https://①②⑦.⓪.⓪.①/"),
+        *("https://localhost./", "https://[::ffff:a9fe:a9fe]/", "https://[fe80::1%25eth0]/", "https://[fc00::]/"),
+        *("https://example.com@127.0.0.1/", "https://127.0.0.1\\@example.com/", "https://127.0.0.1#@example.com/"),
+        *("https://127.0.0.1%2f@example.com/", "https://127.0.0.1:443\t/", "https://exa mple.com/", "//127.0.0.1/"),
+        *("gopher://127.0.0.1/", "https://[::1/", "https://a..b/", f"https://{'a' * 300}.example/", "https://\x00/"),
+    ],
+)
+def test_no_spelling_leads_inside(url: str) -> None:
+    with pytest.raises(http.FetchError):
+        http.fetch(url, io.BytesIO(), max_bytes=1000, timeout_s=5)
