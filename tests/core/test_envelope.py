@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from audit.models import AuditLog
+from core.middleware import client_ip
 from tests.people import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.core.probe")]
@@ -211,3 +212,78 @@ def test_a_link_that_opens_something_is_not_logged(settings: Any, caplog: pytest
 
     assert "files/<str:signed>" in caplog.text
     assert "topsecretlink" not in caplog.text
+
+
+# --- Bodies that are too much -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"[" * 100_000 + b"]" * 100_000, 400, "malformed_body"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400, "malformed_body"),
+        (b'{"name":' + b"[" * 500 + b"]" * 500 + b"}", 400, "malformed_body"),
+        (b'{"name": "a", "count": ' + b"9" * 5000 + b"}", 400, "malformed_body"),
+        (b'{"name": "a", "count": 1e400}', 400, None),
+        (b'{"name": "a", "count": 9223372036854775808}', 400, "invalid"),
+        (b'{"name": "a", "count": -0.0}', 400, "invalid"),
+        (b'{"name": "\\ud800"}', 400, None),
+        (b'{"name": "a\\u202eb"}', 400, "invalid"),
+        (b"\xef\xbb\xbf{}", 400, "malformed_body"),
+        ("{" + ",".join(f'"f{n}": {n}' for n in range(50_000)) + "}", 400, "invalid"),
+    ],
+)
+def test_bodies_that_are_made_to_hurt(client: Client, body: bytes | str, status: int, code: str | None) -> None:
+    response = post(client, body)
+
+    refusal(response, status, code or response.json()["error"])
+    assert len(response.content) < 10_000
+    assert not AuditLog.objects.filter(entity_type="probe").exists()
+
+
+@pytest.mark.parametrize("text", ["نمی‌دانم", "क्‍ष", "👩‍👩‍👧", "a\u200fb", "a\u200bb", "🏴\U000e0067\U000e007f"])
+def test_invisible_characters_that_languages_need_stay(client: Client, text: str) -> None:
+    assert post(client, {"name": text}).status_code == 202
+    assert AuditLog.objects.get(entity_type="probe").action == text
+
+
+# --- Whose address counts ---------------------------------------------------------------------------------------------
+
+PROXIES = ["10.0.0.0/8", "fd00::/8", "::ffff:0:0/96"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "header", "counted"),
+    [
+        ("203.0.113.7", "1.2.3.4", "203.0.113.7"),  # nobody's proxy
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "6.6.6.6, 1.2.3.4, 10.9.9.9", "1.2.3.4"),
+        ("10.0.0.1", "10.1.1.1, 10.9.9.9", "10.0.0.1"),  # proxies only
+        ("10.0.0.1", "1.2.3.4, junk", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4, 5.6.7.8:4711", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4,, ,", "1.2.3.4"),
+        ("10.0.0.1", "2001:db8::7", "2001:db8::7"),
+        ("10.0.0.1", "2001:DB8:0:0::7", "2001:db8::7"),
+        ("10.0.0.1", "1.2.3.4, <script>", "10.0.0.1"),
+        ("10.0.0.1", "9" * 5000, "10.0.0.1"),
+        ("fd00::1", "1.2.3.4", "1.2.3.4"),
+        ("", "1.2.3.4", "1.2.3.4"),  # a unix socket: the proxy beside us
+    ],
+)
+def test_only_what_our_proxies_say_counts(settings: Any, peer: str, header: str, counted: str) -> None:
+    settings.TRUSTED_PROXIES = PROXIES
+    request = RequestFactory().get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": header})
+
+    assert client_ip(request) == counted
+    settings.TRUSTED_PROXIES = []
+    assert client_ip(request) == peer
+
+
+@pytest.mark.parametrize("name", ["X-Real-IP", "Forwarded", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP"])
+def test_no_other_header_names_the_client(settings: Any, name: str) -> None:
+    settings.TRUSTED_PROXIES = PROXIES
+    request = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", headers={name: "1.2.3.4"})
+
+    assert client_ip(request) == "10.0.0.1"
