@@ -8,14 +8,21 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db.models.functions import Now
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from accounts.api import tokens
-from accounts.models import User
+from accounts.models import Session, User
+from billing import payments
+from billing.models import Payment, Wallet
 from core.api.permissions import staff
 from core.api.views import ViewSet
+from core.errors import Error
+from generation.models import Generation, Photo
+from tests import books
+from tests.generation.material import fund, order, photo_of
 from tests.people import PASSWORD, api, make_staff, make_user, open_session
 
 PUBLIC = {
@@ -49,6 +56,9 @@ SIGNED_IN = {
     "wallets_retrieve",
     "wallets_entries",
 }
+
+# Things that are nobody's: anybody may look at one.
+PUBLIC_THINGS: set[str] = set()
 
 # Operations of staff alone → the groups whose people may call them, besides superusers.
 STAFF: dict[str, set[str]] = {}
@@ -150,3 +160,68 @@ def test_who_counts_as_staff(settings: Any) -> None:
     assert may(customer, has_mfa=True) == 403
     settings.MFA_REQUIRED = False
     assert may(support, has_mfa=False) == 200
+
+
+# --- Other people's objects -------------------------------------------------------------------------------------------
+
+
+def things_of(person: User) -> dict[str, Any]:
+    """One real thing of the person's for each kind of address with an id in it."""
+    fund(person, 100)
+    with pytest.raises(Error):  # nothing listens at the gateway's address, but the payment is there
+        payments.start(user=person, item="package:BASIC", gateway="razorpay")
+    photo = photo_of(person)
+    return {
+        "photos": photo.pk,
+        "generations": order(person, photo).pk,
+        "payments": Payment.objects.get(user=person).pk,
+        "wallets": Wallet.objects.filter(user=person).earliest("id").pk,
+        "users/me/sessions": open_session(person).pk,
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_to_strangers_and_colleagues_alices_things_do_not_exist(settings: Any, alice: User, tmp_path: Any) -> None:
+    settings.RATELIMIT_ENABLE = False
+    settings.MEDIA_ROOT = tmp_path
+    settings.RAZORPAY_BASE_URL = settings.MAGIC_HOUR_BASE_URL = "http://127.0.0.1:1"
+    things = things_of(alice)
+    before = snapshot(alice)
+    strangers = {"bob": make_user("bob@example.com")} | {
+        name: make_staff(name) for name in ("support", "finance", "ops")
+    }
+    User.objects.filter(is_staff=True).update(verified_at=Now())
+    wrong = []
+    for name, method, path in operations():
+        if "{id}" not in path or name in STAFF.keys() | PUBLIC_THINGS:
+            continue
+        place = path.removeprefix("/api/v1/").partition("/{id}")[0]
+        assert place in things, f"{name}: give things_of() one of alice's {place}"
+        url = path.replace("{id}", str(things[place]))
+        for who, person in strangers.items():
+            answer = getattr(api(person), method)(url, {}, format="json", headers={"Idempotency-Key": uuid.uuid4().hex})
+            if answer.status_code != 404 or answer.json()["error"] != "not_found":
+                wrong.append((name, who, answer.status_code))
+            nothing = url.replace(str(things[place]), str(uuid.uuid4()))
+            there = getattr(api(person), method)(
+                nothing, {}, format="json", headers={"Idempotency-Key": uuid.uuid4().hex}
+            )
+            if {**there.json(), "request_id": ""} != {**answer.json(), "request_id": ""}:
+                wrong.append((name, who, "tells that it exists"))
+        if method == "get" and getattr(api(alice), method)(url).status_code not in (200, 302, 409):
+            wrong.append((name, "alice", "cannot see her own"))
+
+    assert wrong == []
+    assert snapshot(alice) == before
+    books.check()
+
+
+def snapshot(person: User) -> list[Any]:
+    """What is the person's, down to the state."""
+    return [
+        list(Generation.objects.filter(user=person).values_list("pk", "state", "deleted_at")),
+        list(Payment.objects.filter(user=person).values_list("pk", "state")),
+        list(Photo.objects.filter(user=person).values_list("pk", flat=True)),
+        list(Wallet.objects.filter(user=person).order_by("pk").values_list("pk", "balance", "held")),
+        Session.objects.filter(user=person).exclude(ended_at=None).count(),
+    ]
