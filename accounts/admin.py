@@ -17,7 +17,7 @@ from unfold.forms import UserCreationForm
 
 from accounts import mfa, staff, standing, verification
 from accounts.emails import fold
-from accounts.models import EmailChange, EmailVerification, PasswordReset, Session, User, UserStatus
+from accounts.models import EmailChange, EmailVerification, Erasure, PasswordReset, Session, User, UserStatus
 from core.admin import ModelAdmin, ReadOnlyModelAdmin, act
 
 admin.site.unregister(Group)
@@ -207,3 +207,10 @@ class MailedLinkAdmin(ReadOnlyModelAdmin):
     search_fields = ["email__exact"]
     ordering = ["-created_at"]
     exclude = ["token_hash"]
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "user_id", "waits_for", "tries", "next_at", "anonymised_at", "finished_at"]
+    search_fields = ["user__id__exact"]
+    ordering = ["-created_at"]

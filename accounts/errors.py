@@ -29,6 +29,12 @@ class PasswordWrong(Error):
     message = "This is not your current password; nothing was changed."
 
 
+class StaffAccount(Error):
+    code = "staff_account"
+    status = 409
+    message = "This is a staff account; a colleague has to end that standing before it can be deleted."
+
+
 class ReauthenticationRequired(Error):
     code = "reauthentication_required"
     status = 403

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from accounts import links, resets, sessions
+from accounts import erasure, links, resets, sessions
 from core import jobs
 
 
@@ -13,3 +13,8 @@ def purge() -> None:
 @jobs.task("accounts.mail_resets", queue="mail")
 def mail_resets() -> None:
     resets.mail_due()
+
+
+@jobs.task("accounts.erase", queue="bulk")
+def erase() -> None:
+    erasure.advance_due()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.conf import settings
+from django.db import connection
 from django.utils.module_loading import import_string
 
-from accounts.models import User, UserStatus
+from accounts.models import UserStatus
 from billing import ledger
 from billing.models import HouseKind, Payment
 
@@ -28,16 +30,25 @@ class Refused:
 
 
 Deliver = Callable[..., Fulfilled | Refused]
-_LEFT = Refused("the account was closed before the payment arrived")
 
 
 def deliver(payment: Payment) -> Fulfilled | Refused:
     """Hand over the goods inside the settling transaction. Touches only the database.
 
     Idempotent: the deliverer posts under the payment's own key.
+    Locks: the user, shared: whoever begins to be erased meanwhile waits, and then loses what was delivered.
     """
+    if _has_left(payment.user_id):
+        return Refused("the account was closed before the payment arrived")
     function: Deliver = import_string(settings.BILLING_FULFILMENT[payment.fulfils])
     return function(payment=payment)
+
+
+def _has_left(user_id: UUID) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT status FROM accounts_user WHERE id = %s FOR SHARE", [user_id])
+        [status] = cursor.fetchone()
+    return status in (UserStatus.DELETING, UserStatus.DELETED)
 
 
 def credits(*, payment: Payment) -> Fulfilled | Refused:
@@ -45,8 +56,6 @@ def credits(*, payment: Payment) -> Fulfilled | Refused:
 
     Idempotent: key `payment:<id>:grant`.
     """
-    if _has_left(payment):
-        return _LEFT
     ledger.grant(
         user_id=payment.user_id,
         amount=payment.credits,
@@ -65,8 +74,6 @@ def top_up(*, payment: Payment) -> Fulfilled | Refused:
 
     Idempotent: key `payment:<id>:grant`.
     """
-    if _has_left(payment):
-        return _LEFT
     ledger.grant(
         user_id=payment.user_id,
         amount=payment.amount,
@@ -80,8 +87,3 @@ def top_up(*, payment: Payment) -> Fulfilled | Refused:
         memo=payment.title,
     )
     return Fulfilled(granted=payment.amount)
-
-
-def _has_left(payment: Payment) -> bool:
-    status = User.objects.values_list("status", flat=True).get(pk=payment.user_id)
-    return status in (UserStatus.DELETING, UserStatus.DELETED)

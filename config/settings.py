@@ -195,6 +195,7 @@ WAKE_EVERY_S: dict[str, float] = {
     "notifications.purge": 3600,
     "accounts.mail_resets": 10,
     "accounts.purge": 3600,
+    "accounts.erase": 30,
     "inbox.purge": 86_400,
     "audit.expire_approvals": 300,
     "generation.advance": 5,
@@ -226,6 +227,8 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
 }
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
+# In this order, until none answers with something still open.
+ACCOUNT_ERASED = ["generation.leaving.erase", "billing.leaving.erase"]
 MAIL_SECRETS = {  # made at rendering, never stored
     "verify-email": "accounts.verification.mail_secrets",
     "confirm-email": "accounts.email_changes.mail_secrets",

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts import avatars, devices, locales
-from accounts.models import Session, User
+from accounts.models import Session, User, UserStatus
 from accounts.passwords import MAX_LENGTH, MIN_LENGTH
 from core.api.serializers import Serializer, TextField
 from core.money import CURRENCIES
@@ -73,6 +73,10 @@ class ChangePasswordSerializer(Serializer):
 class ChangeEmailSerializer(Serializer):
     password = PasswordField()
     email = serializers.EmailField(max_length=254)
+
+
+class PasswordSerializer(Serializer):
+    password = PasswordField()
 
 
 class EmptySerializer(Serializer):
@@ -162,6 +166,10 @@ class UserSerializer(serializers.ModelSerializer[User]):
 
     def get_avatar_url(self, user: User) -> str | None:
         return avatars.link(user)
+
+
+class LeavingSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=[UserStatus.DELETING.value])
 
 
 class SignedInSerializer(serializers.Serializer[Any]):

@@ -6,7 +6,8 @@ from django.urls import path
 
 from accounts.api.authentication import RefreshTokenCount
 from accounts.api.credentials import CredentialsViewSet, SignedInCredentialsViewSet
-from accounts.api.views import AuthViewSet, MeViewSet, SessionViewSet, SignedInAuthViewSet
+from accounts.api.me import MeViewSet
+from accounts.api.views import AuthViewSet, SessionViewSet, SignedInAuthViewSet
 
 urlpatterns = [
     path("auth/register", AuthViewSet.as_view({"post": "register"}), name="auth-register"),
@@ -38,9 +39,10 @@ urlpatterns = [
     ),
     path(
         "users/me",
-        MeViewSet.as_view({"get": "retrieve", "put": "update", "patch": "partial_update"}),
+        MeViewSet.as_view({"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}),
         name="users-me",
     ),
+    path("users/me/delete", MeViewSet.as_view({"post": "remove"}), name="users-me-delete"),
     path("users/me/sessions", SessionViewSet.as_view({"get": "list", "delete": "destroy_all"}), name="users-sessions"),
     path("users/me/sessions/<uuid:pk>", SessionViewSet.as_view({"delete": "destroy"}), name="users-session"),
 ]

@@ -1,4 +1,4 @@
-"""auth/* and users/me."""
+"""auth/* and users/me/sessions."""
 
 from __future__ import annotations
 
@@ -11,22 +11,15 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import avatars, errors, sessions, users, verification
+from accounts import errors, sessions, users, verification
 from accounts.api import serializers, tokens
 from accounts.api.authentication import SignedInRequest
 from accounts.models import EndReason, Session
 from core import context, ratelimit
-from core.api.parsers import JSONParser
-from core.api.permissions import IsSignedIn, IsVerified, Public
-from core.api.uploads import AvatarParser
+from core.api.permissions import IsSignedIn, Public
 from core.api.views import ViewSet
 from core.errors import (
-    EmailNotVerified,
-    ImageUnreadable,
-    TooLarge,
-    TooManyPixels,
     Unavailable,
-    UnsupportedMediaType,
 )
 
 TOKEN_ERRORS = [errors.TokenInvalid, errors.TokenExpired, errors.SessionEnded, errors.AccountSuspended]
@@ -183,85 +176,6 @@ class SignedInAuthViewSet(ViewSet):
         serializers.EmptySerializer(data=request.data).is_valid(raise_exception=True)
         verification.resend(request.user)
         return Response(status=status.HTTP_202_ACCEPTED)
-
-
-PROFILE_ERRORS = [
-    *TOKEN_ERRORS,
-    errors.UsernameTaken,
-    EmailNotVerified,
-    UnsupportedMediaType,
-    TooLarge,
-    TooManyPixels,
-    ImageUnreadable,
-]
-_PROFILE_BODIES = {
-    "application/json": serializers.JSONProfileSerializer,
-    "multipart/form-data": serializers.FormProfileSerializer,
-}
-_PROFILE = OpenApiExample(
-    "profile",
-    value={"first_name": "Alice", "username": "alice", "locale": "en-IN", "currency": "INR", "avatar": None},
-    request_only=True,
-    media_type="application/json",
-)
-
-
-class MeViewSet(ViewSet):
-    """A body with a picture in it is an upload: limited like one, and for those who have verified their mailbox."""
-
-    permission_classes = [IsSignedIn]
-    parser_classes = [JSONParser, AvatarParser]
-    pagination_class = None
-    errors = {"retrieve": TOKEN_ERRORS, "update": PROFILE_ERRORS, "partial_update": PROFILE_ERRORS}
-
-    @property
-    def is_upload(self) -> bool:
-        kind: str = self.request.content_type if self.request else ""
-        return kind.startswith("multipart/")
-
-    @property
-    def throttle_scopes(self) -> list[str]:  # type: ignore[override]
-        return ["uploads"] if self.is_upload else []
-
-    def get_permissions(self) -> list[Any]:
-        return [IsVerified()] if self.is_upload else list(super().get_permissions())
-
-    @extend_schema(operation_id="users_me_retrieve", summary="Who am I", responses=serializers.UserSerializer)
-    def retrieve(self, request: SignedInRequest) -> Response:
-        return Response(serializers.UserSerializer(request.user).data)
-
-    @extend_schema(
-        operation_id="users_me_update",
-        summary="Change the profile",
-        description="The same as PATCH: what is not named stays.",
-        request=_PROFILE_BODIES,
-        responses=serializers.UserSerializer,
-        examples=[_PROFILE],
-    )
-    def update(self, request: SignedInRequest) -> Response:
-        kind = serializers.FormProfileSerializer if self.is_upload else serializers.JSONProfileSerializer
-        body = kind(data=request.data)
-        body.is_valid(raise_exception=True)
-        changes = dict(body.validated_data)
-        if "avatar" in changes and changes["avatar"] is not None:
-            changes["avatar"] = avatars.take(request.user, changes["avatar"].file)
-        user = users.update_profile(request.user, changes)
-        return Response(serializers.UserSerializer(user).data)
-
-    @extend_schema(
-        operation_id="users_me_partial_update",
-        summary="Change the profile",
-        description=(
-            "What is not named stays. As multipart/form-data it takes a picture too: decoded to prove it, turned "
-            "upright, cut square, fitted into 512 by 512 and kept as a JPEG without metadata. `avatar: null` in JSON "
-            "removes it."
-        ),
-        request=_PROFILE_BODIES,
-        responses=serializers.UserSerializer,
-        examples=[_PROFILE],
-    )
-    def partial_update(self, request: SignedInRequest) -> Response:
-        return self.update(request)
 
 
 class SessionViewSet(ViewSet):

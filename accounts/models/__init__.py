@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accounts.models.leaving import Erasure
 from accounts.models.links import EmailChange, EmailVerification, MailedLink, PasswordReset
 from accounts.models.sessions import EndReason, Session
 from accounts.models.users import User, UserManager, UserStatus
@@ -10,6 +11,7 @@ __all__ = [
     "EmailChange",
     "EmailVerification",
     "EndReason",
+    "Erasure",
     "MailedLink",
     "PasswordReset",
     "Session",

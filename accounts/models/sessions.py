@@ -15,6 +15,7 @@ class EndReason(models.TextChoices):
     REUSED = "reused", "a spent refresh token came back"
     PASSWORD = "password", "the password was changed"
     STAFF = "staff", "ended by staff"
+    DELETED = "deleted", "the account is deleted"
 
 
 class Session(UUIDModel):

@@ -10,6 +10,7 @@ from billing.ledger.balances import Balance, balance
 from billing.ledger.calls import Subject
 from billing.ledger.corrections import Adjusted, adjust, transfer
 from billing.ledger.expiry import end_lots, expire, expire_all, expire_next
+from billing.ledger.forfeiture import forfeit
 from billing.ledger.funding import Granted, Posted, grant, open_wallets, record_money
 from billing.ledger.recovery import ClawedBack, Frozen, claw_back, freeze, thaw, waive
 from billing.ledger.spending import Captured, Extended, Held, Released, capture, extend, hold, release
@@ -35,6 +36,7 @@ __all__ = [
     "expire_all",
     "expire_next",
     "extend",
+    "forfeit",
     "freeze",
     "grant",
     "hold",

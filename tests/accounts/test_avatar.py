@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,10 +19,11 @@ from accounts.models import User
 from core import files, storage
 from core.models import StoredObject
 from tests.generation.material import encoded, jpeg, portrait
-from tests.people import api
+from tests.people import api, make_user
 
 pytestmark = pytest.mark.django_db
 
+ROOT = Path(__file__).resolve().parents[2]
 URL = "/api/v1/users/me"
 
 
@@ -135,6 +140,33 @@ def test_a_picture_needs_a_verified_mailbox(unverified: User, anonymous: APIClie
     assert (answer.status_code, answer.json()["error"]) == (403, "email_not_verified")
     assert send(anonymous, jpeg()).status_code == 401
     assert not StoredObject.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_death_with_the_picture_stored_leaves_nothing_for_good(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    alice = make_user("alice@example.com")
+    (tmp_path / "me.jpg").write_bytes(jpeg())
+    work = (
+        "import django; django.setup(); from accounts import avatars; from accounts.models import User; "
+        f"avatars.take(User.objects.get(), open('{tmp_path}/me.jpg', 'rb'))"
+    )
+    environment = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "ENVIRONMENT": "test",
+        "MEDIA_ROOT": str(tmp_path),
+        "KILL_POINT": "accounts.avatars.saved",
+    }
+
+    done = subprocess.run([sys.executable, "-c", work], cwd=ROOT, env=environment, timeout=60, check=False)
+
+    assert done.returncode == -signal.SIGKILL
+    alice.refresh_from_db()
+    assert alice.avatar_id is None
+    assert StoredObject.objects.get().expires_at is not None
 
 
 def test_pictures_are_limited_like_uploads_and_plain_changes_are_not(alice: User, settings: Any) -> None:

@@ -1,0 +1,46 @@
+"""What generation does when a person is erased: jobs end, and their pictures, words and files go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+import audit
+from generation import jobs, photos
+from generation.engine import finish
+from generation.models import Attempt, Generation, Photo
+
+
+@audit.writes("generation")
+def erase(*, user: Any) -> list[str]:
+    """Cancel what runs, delete what ended (settings.ACCOUNT_ERASED). Answers what is still open.
+
+    A job whose output is being stored ends by itself and is deleted by the next call. What people pay for cancelling
+    started jobs, a limit a day, does not hold them here.
+    Idempotent: by state.
+    Locks: one job or photo a transaction, as `jobs.delete` and `photos.delete`.
+    """
+    for job_id in list(Generation.objects.open().filter(user=user).values_list("pk", flat=True)):
+        finish.cancel(job_id, where=Q())
+    ended = Generation.objects.visible_to(user).filter(finished_at__isnull=False)
+    for job_id in list(ended.values_list("pk", flat=True)):
+        jobs.delete(user=user, job_id=job_id)
+    for photo_id in list(Photo.objects.visible_to(user).values_list("pk", flat=True)):
+        photos.delete(user=user, photo_id=photo_id)
+    _forget_words(user)
+    return ["jobs"] if Generation.objects.open().filter(user=user).exists() else []
+
+
+def _forget_words(user: Any) -> None:
+    """What they typed, and what we told providers of it. What a job was and cost stays: it is in the books."""
+    with transaction.atomic():
+        closed = Generation.objects.filter(user=user, finished_at__isnull=False, deleted_at__isnull=False)
+        words = closed.exclude(params={}).update(params={})
+        Attempt.objects.filter(generation__in=closed).exclude(request={}, answer={}).update(request={}, answer={})
+        named = Photo.objects.filter(user=user, deleted_at__lte=Now()).exclude(filename="")
+        named.update(filename="", title="", description="", camera_make="", camera_model="", focal_length_mm=None)
+        if words:
+            audit.record("generation.words_erased", ("user", user.pk), user=user, metadata={"jobs": words})
