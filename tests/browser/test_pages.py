@@ -98,6 +98,45 @@ def test_a_person_verifies_pays_and_staff_see_it(stack: Stack, boss: User, page:
         expect(page.locator("#result_list, table").get_by_text(re.compile(shown, re.I)).first).to_be_visible()
 
 
+@pytest.mark.usefixtures("boss")  # checks the books in the end
+def test_a_forgotten_password_and_a_new_address(stack: Stack, page: Page) -> None:  # noqa: F811
+    alice = Customer(stack, "alice@example.com")
+    alice.join()
+    new = "staple battery horse 4"
+
+    alice.ok("POST", "auth/forgot-password", json={"email": alice.email})
+    page.goto(_link(alice, "new password", "reset-password"))
+    page.get_by_label("New password").fill("Sunshine2024")
+    page.get_by_label("The same once more").fill("Sunshine2024")
+    page.get_by_role("button").click()
+    expect(page.get_by_role("alert")).to_have_text(re.compile("leaked"))
+    page.get_by_label("New password").fill(new)
+    page.get_by_label("The same once more").fill(new)
+    page.get_by_role("button").click()
+    expect(page.get_by_role("heading", name="Your password is changed")).to_be_visible()
+    assert alice.ask("GET", "users/me").json()["error"] == "session_ended"
+    assert until(lambda: alice.mails("password .* was changed"), "the mail that tells of it")
+
+    alice.token = alice.ok("POST", "auth/login", json={"email": alice.email, "password": new})["access"]
+    moved = Customer(stack, "alice@new.example.com")
+    alice.ok("POST", "auth/change-email", json={"password": new, "email": moved.email})
+    page.goto(_link(moved, "confirm your new", "confirm-email"))
+    expect(page.get_by_text(moved.email)).to_be_visible()
+    page.get_by_role("button").click()
+    expect(page.get_by_role("heading", name="Your address is changed")).to_be_visible()
+    assert alice.ok("GET", "users/me")["email"] == moved.email
+    assert until(lambda: alice.mails("address .* was changed"), "the mail to the old address")
+    assert alice.balance()["available"] == 5
+
+
+def _link(person: Customer, subject: str, path: str) -> str:
+    """The link in a mail to the person."""
+    mail = until(lambda: person.mails(subject), f"the mail about {subject}", within_s=60)[0]
+    link = re.search(rf"http://\S+/{path}/\S+", mail["text"])
+    assert link
+    return link[0]
+
+
 def test_the_documentation_is_served_by_us_and_lists_every_area(stack: Stack, page: Page) -> None:  # noqa: F811
     elsewhere: list[str] = []
     page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith(stack.url) else None)
