@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts import credentials, email_changes, resets
@@ -126,8 +125,7 @@ def test_it_needs_a_session_and_not_a_verified_mailbox(anonymous: APIClient, unv
     assert api(unverified).post(URL, BODY).status_code == 200
 
 
-def test_guessing_the_current_password_is_limited_per_person(alice: User, bob: User, settings: Settings) -> None:
-    settings.RATELIMIT_ENABLE = True
+def test_guessing_the_current_password_is_limited_per_person(alice: User, bob: User, limited: None) -> None:
     client = api(alice)
 
     codes = [client.post(URL, BODY | {"current_password": f"guess {n}"}).status_code for n in range(4)]

@@ -149,8 +149,7 @@ def test_asking_badly_is_400_and_leaves_nothing(anonymous: APIClient, body: dict
     assert not PasswordReset.objects.exists()
 
 
-def test_asking_and_resetting_are_limited_per_address(settings: Settings) -> None:
-    settings.RATELIMIT_ENABLE = True
+def test_asking_and_resetting_are_limited_per_address(limited: None) -> None:
     client = APIClient(REMOTE_ADDR="198.51.100.60", headers={"user-agent": "tests"})
     other = APIClient(REMOTE_ADDR="198.51.100.61", headers={"user-agent": "tests"})
 
@@ -390,8 +389,7 @@ def test_the_page_says_what_is_wrong_with_a_link(alice: User) -> None:
     assert "run out" in press(token).content.decode()
 
 
-def test_the_page_is_limited_as_the_api_is(alice: User, settings: Settings) -> None:
-    settings.RATELIMIT_ENABLE = True
+def test_the_page_is_limited_as_the_api_is(alice: User, limited: None) -> None:
     token = mailed(alice)
 
     codes = [press(token, "short", REMOTE_ADDR="198.51.100.77").status_code for _ in range(4)]

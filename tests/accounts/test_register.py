@@ -219,8 +219,7 @@ def test_of_registrations_at_once_over_http_one_is_201_and_the_others_are_409() 
     books.check()
 
 
-def test_registrations_are_limited_per_address(settings: Settings) -> None:
-    settings.RATELIMIT_ENABLE = True
+def test_registrations_are_limited_per_address(limited: None) -> None:
     client = APIClient(REMOTE_ADDR="198.51.100.7", headers={"user-agent": "tests"})
 
     codes = [client.post(URL, {}).status_code for _ in range(6)]

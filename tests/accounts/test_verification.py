@@ -311,8 +311,7 @@ def test_resending_needs_a_session_and_takes_no_body(anonymous: APIClient, unver
     assert api(unverified).post(RESEND, {"email": "other@example.com"}).status_code == 400
 
 
-def test_resending_is_limited(unverified: User, settings: Settings) -> None:
-    settings.RATELIMIT_ENABLE = True
+def test_resending_is_limited(unverified: User, limited: None) -> None:
     client = api(unverified)
 
     codes = [client.post(RESEND, REMOTE_ADDR="198.51.100.40").status_code for _ in range(6)]
