@@ -158,7 +158,7 @@ class UserAdmin(ModelAdmin):
         return "The mailbox counts as verified."
 
     @act(
-        "Send the verification mail again",
+        "Resend verification",
         permission="accounts.remind_user",
         explanation="At most one mail a minute and ten a day are sent.",
     )

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import environ
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from config.embedded import addresses
@@ -476,6 +477,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "Ops console",
     "SITE_SYMBOL": "photo_camera",
     "SHOW_HISTORY": False,
+    "STYLES": [lambda request: static("core/console.css")],
     "LOGIN": {"form": "accounts.forms.ConsoleLoginForm"},
     "ACCOUNT": {"navigation": [{"title": "Two-step sign-in", "link": reverse_lazy("admin:mfa")}]},
     "SIDEBAR": {"show_search": True, "show_all_applications": True},
