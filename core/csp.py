@@ -42,14 +42,16 @@ def checkout(origins: str) -> str:
 
 
 class Middleware:
-    """Gives each answer its policy, unless its view has set a closer one."""
+    """Gives each answer its policy, unless its view has set a closer one; no cache keeps what the API tells."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
+        path = request.path
+        if path.startswith("/api/") and "Cache-Control" not in response:
+            response["Cache-Control"] = "no-store"
         if HEADER not in response:
-            path = request.path
             response[HEADER] = next((policy for prefix, policy in _BY_PREFIX if path.startswith(prefix)), PAGE)
         return response

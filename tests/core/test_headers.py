@@ -193,6 +193,12 @@ def test_the_shortcuts_lead_to_the_pages(client: Client) -> None:
     ]
 
 
+def test_no_cache_keeps_what_the_api_tells_but_public_lists(client: Client) -> None:
+    for path in ("/api/v1/photos", "/api/v1/nothing", "/api/v1/wallets"):
+        assert client.get(path)["Cache-Control"] == "no-store"
+    assert client.get(LIST)["Cache-Control"] == "public, no-cache"
+
+
 # --- Packing ----------------------------------------------------------------------------------------------------------
 
 
