@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from django.db.models.functions import Now
@@ -13,7 +13,7 @@ import audit
 from accounts.models import UserStatus
 from billing import breaks, fulfilment, money, refunds
 from billing.fulfilment import Refused
-from billing.gateways.base import AttemptFact, Snapshot, StartFact
+from billing.gateways.base import AttemptFact, AttemptStatus, Snapshot, StartFact
 from billing.models import (
     BreakKind,
     Payment,
@@ -72,7 +72,8 @@ def note(payment: Payment, begun: PaymentStart, seen: Snapshot) -> list[PaymentA
     known = {row.ref: row for row in PaymentAttempt.objects.filter(payment=payment, start=begun)}
     failed = []
     # Oldest first; the gateway lists the newest first and tells times in whole seconds.
-    for fact in sorted(reversed(seen.attempts), key=lambda fact: fact.at):
+    for told in sorted(reversed(seen.attempts), key=lambda fact: fact.at):
+        fact = _on_top(told, known)
         if fact.start_ref != begun.ref or fact.currency != begun.currency:
             file_mismatch(payment, begun, fact)
             continue
@@ -94,6 +95,16 @@ def note(payment: Payment, begun: PaymentStart, seen: Snapshot) -> list[PaymentA
         elif row.state == AttemptState.FAILED and was != AttemptState.FAILED:
             failed.append(row)
     return failed
+
+
+def _on_top(fact: AttemptFact, known: Mapping[str, PaymentAttempt]) -> AttemptFact:
+    """What a gateway tells of a capture that has grown (a second transfer to the same account) is a capture of its own:
+    `<ref>+<what had come before>`, of the difference."""
+    family = [row for ref, row in known.items() if ref == fact.ref or ref.startswith(f"{fact.ref}+")]
+    before = sum(row.amount for row in family if row.counts)
+    if fact.status is not AttemptStatus.CAPTURED or not before or fact.amount <= before:
+        return fact
+    return replace(fact, ref=f"{fact.ref}+{before}", amount=fact.amount - before, refunded=0)
 
 
 def _advance(row: PaymentAttempt, fact: AttemptFact, *, is_new: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
@@ -286,12 +287,16 @@ def _guarded(gateway: Gateway, resource: str, run: Run) -> None:
 
 def _payments(gateway: Gateway, facts: Iterable[AttemptFact]) -> Iterator[Run]:
     facts = [fact for fact in facts if fact.status is not AttemptStatus.CREATED]
-    known = {
-        row.ref: (row.state, row.refunded)
-        for row in PaymentAttempt.objects.filter(gateway=gateway.name, ref__in=[fact.ref for fact in facts])
-    }
+    named = PaymentAttempt.objects.filter(gateway=gateway.name, ref__in=[fact.ref for fact in facts])
+    rows = list(PaymentAttempt.objects.filter(start__in=named.values("start")))
+    known = {row.ref: (row.state, row.refunded) for row in rows}
+    captured: Counter[uuid.UUID] = Counter()
+    for row in rows:
+        captured[row.start_id] += row.amount if row.counts else 0
+    of_start = {row.ref: captured[row.start_id] for row in rows}
     for fact in facts:
-        if known.get(fact.ref) != (fact.status.value, fact.refunded):
+        has_grown = fact.status is AttemptStatus.CAPTURED and fact.amount > of_start.get(fact.ref, 0)
+        if has_grown or known.get(fact.ref) != (fact.status.value, fact.refunded):
             yield fact.ref, lambda fact=fact: look_at_attempt(gateway, fact)  # type: ignore[misc]
 
 

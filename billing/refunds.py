@@ -43,6 +43,8 @@ def request(*, payment_id: uuid.UUID, amount: int, reason: str, actor: Any, keep
     """
     with transaction.atomic():
         payment = lock(payment_id)
+        if not gateways.GATEWAYS[payment.gateway].refunds():
+            raise RefundNotPossible(f"Refunds are not switched on at {payment.gateway}: pay it back by hand.")
         if payment.disputes.filter(state="open").exists():
             raise RefundNotPossible("A dispute is open on this payment; the bank decides about the money first.")
         captured = payment.attempts.filter(counts=Counts.PRICE).order_by("-amount", "pk")
@@ -170,7 +172,7 @@ def send(refund_id: uuid.UUID) -> None:
         return
     try:
         gateway = gateways.get(refund.gateway)
-        fact = _find(gateway, refund) if refund.tries > 1 else None
+        fact = gateway.find_refund(refund.attempt.ref, refund.pk) if refund.tries > 1 else None
         if fact is None:
             fact = _ask_for(gateway, refund)
     except Rejected as error:
@@ -194,14 +196,10 @@ def _ask_for(gateway: Gateway, refund: Refund) -> RefundFact:
         )
     except Rejected:
         # "Fully refunded already" may be our own first try, whose answer was lost.
-        found = _find(gateway, refund)
+        found = gateway.find_refund(refund.attempt.ref, refund.pk)
         if found is None:
             raise
         return found
-
-
-def _find(gateway: Gateway, refund: Refund) -> RefundFact | None:
-    return next((fact for fact in gateway.list_refunds(refund.attempt.ref) if fact.refund_id == refund.pk), None)
 
 
 def ask(refund_id: uuid.UUID) -> None:

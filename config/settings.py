@@ -221,6 +221,10 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
         "verify": "billing.gateways.stripe.verify_webhook",
         "handle": "billing.webhooks.stripe.handle",
     },
+    "monnify": {
+        "verify": "billing.gateways.monnify.verify_webhook",
+        "handle": "billing.webhooks.monnify.handle",
+    },
     "magic-hour": {
         "verify": "generation.providers.magic_hour.verify_webhook",
         "handle": "generation.webhooks.handle_magic_hour",
@@ -302,6 +306,11 @@ STRIPE_BASE_URL = provider_url("STRIPE_BASE_URL", "https://api.stripe.com")
 STRIPE_SECRET_KEY = secret("STRIPE_SECRET_KEY")
 STRIPE_PUBLISHABLE_KEY = secret("STRIPE_PUBLISHABLE_KEY")
 STRIPE_WEBHOOK_SECRET = secret("STRIPE_WEBHOOK_SECRET")
+MONNIFY_BASE_URL = provider_url("MONNIFY_BASE_URL", "https://api.monnify.com")
+MONNIFY_API_KEY = secret("MONNIFY_API_KEY")
+MONNIFY_SECRET_KEY = secret("MONNIFY_SECRET_KEY")
+MONNIFY_CONTRACT_CODE = secret("MONNIFY_CONTRACT_CODE")
+MONNIFY_REFUNDS = env.bool("MONNIFY_REFUNDS", default=False)  # Monnify switches its own on by request
 MAGIC_HOUR_BASE_URL = provider_url("MAGIC_HOUR_BASE_URL", "https://api.magichour.ai")
 MAGIC_HOUR_API_KEY = secret("MAGIC_HOUR_API_KEY")
 MAGIC_HOUR_WEBHOOK_SECRET = secret("MAGIC_HOUR_WEBHOOK_SECRET")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 CREDIT = "CREDIT"
 
 # ISO 4217 exponents of what we can be asked to sell in; credits are whole.
@@ -61,3 +63,29 @@ def display(amount: int, unit: str) -> str:
     sign = "-" if amount < 0 else ""
     symbol = SYMBOLS.get(unit)
     return f"{sign}{symbol}{number}" if symbol else f"{sign}{number} {unit}"
+
+
+def minor(value: str | int | Decimal, unit: str) -> int:
+    """An amount written in the major unit (`"3000.50"`), exactly.
+
+    Raises: ValueError for what is no amount, or has more decimals than the unit.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError(f"{value!r} is no amount")
+    try:
+        amount = Decimal(value).scaleb(exponent(unit))
+    except ArithmeticError as error:
+        raise ValueError(f"{value!r} is no amount") from error
+    if not amount.is_finite() or amount != amount.to_integral_value():
+        raise ValueError(f"{value!r} is no amount of {unit}")
+    return int(amount)
+
+
+def major(amount: int, unit: str) -> str:
+    """A positive amount as a decimal number of the major unit: `3000.50`.
+
+    Units: `amount` in the minor unit.
+    """
+    digits = exponent(unit)
+    whole, part = divmod(amount, 10**digits)
+    return f"{whole}.{part:0{digits}d}" if digits else str(whole)

@@ -12,6 +12,11 @@ from sandbox.faults import Faults
 from sandbox.magic_hour import api as magic_hour_api
 from sandbox.magic_hour import dashboard as magic_hour_dashboard
 from sandbox.magic_hour import projects
+from sandbox.monnify import api as monnify_api
+from sandbox.monnify import checkout as monnify_checkout
+from sandbox.monnify import dashboard as monnify_dashboard
+from sandbox.monnify import refunds as monnify_refunds
+from sandbox.monnify import transactions
 from sandbox.razorpay import api as razorpay_api
 from sandbox.razorpay import checkout, payments, refunds
 from sandbox.razorpay import dashboard as razorpay_dashboard
@@ -23,7 +28,10 @@ from sandbox.stripe import refunds as stripe_refunds
 
 
 def build(box: Box) -> Starlette:
-    for module in (payments, refunds, intents, sessions, stripe_refunds, projects):
+    for module in (
+        *(payments, refunds, intents, sessions, stripe_refunds),
+        *(transactions, monnify_refunds, projects),
+    ):
         module.register(box)
     app = Starlette(
         routes=[
@@ -34,6 +42,8 @@ def build(box: Box) -> Starlette:
             Mount("/razorpay", routes=[*checkout.routes, *razorpay_dashboard.routes]),
             Mount("/stripe/v1", routes=stripe_api.routes),
             Mount("/stripe", routes=[*stripe_checkout.routes, *stripe_dashboard.routes]),
+            Mount("/monnify/api", routes=monnify_api.routes),
+            Mount("/monnify", routes=[*monnify_checkout.routes, *monnify_dashboard.routes]),
             Mount("/magic-hour", routes=[*magic_hour_api.routes, *magic_hour_dashboard.routes]),
         ],
         middleware=[Middleware(Faults, box=box)],

@@ -18,7 +18,7 @@ from sandbox.magic import HUGE_BYTES, RETRY_AFTER_S
 from sandbox.state import Doc
 from sandbox.tokens import new_id
 
-PROVIDERS = ("razorpay", "stripe", "magic-hour", "smtp")
+PROVIDERS = ("razorpay", "stripe", "monnify", "magic-hour", "smtp")
 STATUSES = ("400", "401", "403", "404", "429", "500", "502", "503")
 CONTENT = ("wrongtype", "truncated", "huge")
 MODES = ("refuse", "slow", "hang", *CONTENT, *STATUSES)
@@ -198,6 +198,8 @@ def _wrong(mode: str, provider: str, *, is_download: bool) -> Response:
     if provider == "stripe":
         kind = "api_error" if status >= 500 else "invalid_request_error"
         body = {"error": {"message": f"Simulated {status}", "type": kind}}
+    if provider == "monnify":
+        body = {"requestSuccessful": False, "responseMessage": f"Simulated {status}", "responseCode": "99"}
     headers = {"Retry-After": str(RETRY_AFTER_S)} if mode == "429" else {}
     return Response(json.dumps(body), status_code=status, media_type="application/json", headers=headers)
 

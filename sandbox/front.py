@@ -36,6 +36,7 @@ async def home(request: Request) -> Response:
     addresses = (
         ("RAZORPAY_BASE_URL", f"{origin}/razorpay", settings.razorpay_key_id),
         ("STRIPE_BASE_URL", f"{origin}/stripe", "STRIPE_SECRET_KEY"),
+        ("MONNIFY_BASE_URL", f"{origin}/monnify", settings.monnify_api_key),
         ("MAGIC_HOUR_BASE_URL", f"{origin}/magic-hour", "MAGIC_HOUR_API_KEY"),
         ("EMAIL_URL", f"smtp://{settings.host}:{settings.smtp_port}", "no password"),
         *((f"webhooks of {name}", settings.public_url + end.path, "") for name, end in webhooks.ENDPOINTS.items()),

@@ -44,13 +44,37 @@ button.main { background:var(--accent); border-color:var(--accent); color:var(--
 """
 
 TONES = {
-    "good": {"paid", "captured", "processed", "won", "complete", "delivered", "closed", "succeeded", "active"},
-    "bad": {"failed", "lost", "error", "given_up", "dropped", "canceled"},
-    "warn": {"attempted", "authorized", "pending", "open", "under_review", "queued", "rendering", "refunded", "draft"},
+    "good": {
+        "paid",
+        "captured",
+        "processed",
+        "won",
+        "complete",
+        "delivered",
+        "closed",
+        "succeeded",
+        "active",
+        "overpaid",
+        "completed",
+    },
+    "bad": {"failed", "reversed", "cancelled", "expired", "lost", "error", "given_up", "dropped", "canceled"},
+    "warn": {
+        "attempted",
+        "partially_paid",
+        "authorized",
+        "pending",
+        "open",
+        "under_review",
+        "queued",
+        "rendering",
+        "refunded",
+        "draft",
+    },
 }
 PLACES = (
     ("/razorpay/dashboard", "Razorpay"),
     ("/stripe/dashboard", "Stripe"),
+    ("/monnify/dashboard", "Monnify"),
     ("/magic-hour/dashboard", "Magic Hour"),
     ("/mail", "Mail"),
     ("/deliveries", "Webhooks"),

@@ -25,6 +25,9 @@ class Settings:
     razorpay_webhook_secret: str
     stripe_secret_key: str
     stripe_webhook_secret: str
+    monnify_api_key: str
+    monnify_secret_key: str
+    monnify_contract_code: str
     magic_hour_api_key: str
     magic_hour_webhook_secret: str
     speed_s: float
@@ -60,6 +63,9 @@ class Settings:
             razorpay_webhook_secret=_secret(environ, "RAZORPAY_WEBHOOK_SECRET", "sandbox_webhook_secret"),
             stripe_secret_key=_secret(environ, "STRIPE_SECRET_KEY", "sk_test_sandbox"),
             stripe_webhook_secret=_secret(environ, "STRIPE_WEBHOOK_SECRET", "whsec_sandbox"),
+            monnify_api_key=_secret(environ, "MONNIFY_API_KEY", "MK_TEST_SANDBOX"),
+            monnify_secret_key=_secret(environ, "MONNIFY_SECRET_KEY", "sandbox_secret_key"),
+            monnify_contract_code=_secret(environ, "MONNIFY_CONTRACT_CODE", "1000000001"),
             magic_hour_api_key=_secret(environ, "MAGIC_HOUR_API_KEY", "mhk_test_sandbox"),
             magic_hour_webhook_secret=_secret(environ, "MAGIC_HOUR_WEBHOOK_SECRET", "sandbox_webhook_secret"),
             speed_s=_seconds(environ, "SANDBOX_SPEED_S", 1),

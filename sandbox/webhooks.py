@@ -32,6 +32,11 @@ def stripe_signature(secret: str, timestamp: int, body: bytes) -> str:
     return hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
 
 
+def monnify_signature(secret: str, body: bytes) -> str:
+    """Source: Monnify's sample value, which is HMAC-SHA512 over the raw body whatever the prose around it says."""
+    return hmac.new(secret.encode(), body, hashlib.sha512).hexdigest()
+
+
 def magic_hour_signature(secret: str, timestamp: int, body: bytes) -> str:
     """Source: Magic Hour webhook guide: `<timestamp>.<raw body>`."""
     return hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
@@ -57,6 +62,10 @@ def _stripe_headers(settings: Settings, body: bytes, event_id: str) -> Mapping[s
     return {"Stripe-Signature": f"t={timestamp},v1={signature}"}
 
 
+def _monnify_headers(settings: Settings, body: bytes, event_id: str) -> Mapping[str, str]:
+    return {"monnify-signature": monnify_signature(settings.monnify_secret_key, body)}
+
+
 def _magic_hour_headers(settings: Settings, body: bytes, event_id: str) -> Mapping[str, str]:
     timestamp = int(time.time())
     return {
@@ -68,6 +77,7 @@ def _magic_hour_headers(settings: Settings, body: bytes, event_id: str) -> Mappi
 ENDPOINTS = {
     "razorpay": Endpoint("/api/v1/webhooks/razorpay", 5, _razorpay_headers),
     "stripe": Endpoint("/api/v1/webhooks/stripe", 10, _stripe_headers),
+    "monnify": Endpoint("/api/v1/webhooks/monnify", 10, _monnify_headers),
     "magic-hour": Endpoint("/api/v1/webhooks/magic-hour", 10, _magic_hour_headers),
 }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from billing.errors import GatewayUnavailable
 from billing.gateways.base import Gateway
+from billing.gateways.monnify import Monnify
 from billing.gateways.razorpay import Razorpay
 from billing.gateways.stripe import Stripe
 from billing.gateways.wallet import Wallet
 
-GATEWAYS: dict[str, Gateway] = {gateway.name: gateway for gateway in (Razorpay(), Stripe(), Wallet())}
+GATEWAYS: dict[str, Gateway] = {gateway.name: gateway for gateway in (Monnify(), Razorpay(), Stripe(), Wallet())}
 
 
 def names() -> list[str]:

@@ -179,6 +179,9 @@ class Gateway(Protocol):
     def is_configured(self) -> bool:
         """Whether its keys are set."""
 
+    def refunds(self) -> bool:
+        """Whether it gives money back when asked; else staff does it by hand."""
+
     def start(self, opening: Opening) -> StartFact:
         """Open a payment. The same reference gives the same start, or Repeated where it is not told again."""
 
@@ -213,8 +216,8 @@ class Gateway(Protocol):
     def fetch_start(self, ref: str) -> StartFact:
         """One start, by the gateway's id."""
 
-    def list_refunds(self, attempt_ref: str) -> Sequence[RefundFact]:
-        """The refunds of one capture."""
+    def find_refund(self, attempt_ref: str, refund_id: UUID) -> RefundFact | None:
+        """Our refund of a capture, where one was asked for whose answer we never read."""
 
     def payments_since(self, since: int, *, skip: int | str = 0) -> Page[AttemptFact]:
         """Payments opened since, in Unix seconds."""

@@ -68,6 +68,9 @@ class Razorpay:
     def is_configured(self) -> bool:
         return bool(settings.RAZORPAY_KEY_ID and settings.RAZORPAY_KEY_SECRET)
 
+    def refunds(self) -> bool:
+        return True
+
     # --- What we ask it to do -----------------------------------------------------------------------------------------
 
     def start(self, opening: Opening) -> StartFact:
@@ -161,6 +164,9 @@ class Razorpay:
 
     def fetch_dispute(self, ref: str) -> DisputeFact:
         return _dispute(_call("GET", f"/v1/disputes/{_id(ref)}"))
+
+    def find_refund(self, attempt_ref: str, refund_id: UUID) -> RefundFact | None:
+        return next((fact for fact in self.list_refunds(attempt_ref) if fact.refund_id == refund_id), None)
 
     def list_refunds(self, attempt_ref: str) -> Sequence[RefundFact]:
         answer = _call("GET", f"/v1/payments/{_id(attempt_ref)}/refunds", params={"count": PAGE})

@@ -80,6 +80,9 @@ class Stripe:
     def is_configured(self) -> bool:
         return bool(settings.STRIPE_SECRET_KEY and settings.STRIPE_PUBLISHABLE_KEY)
 
+    def refunds(self) -> bool:
+        return True
+
     # --- What we ask it to do -----------------------------------------------------------------------------------------
 
     def start(self, opening: Opening) -> StartFact:
@@ -204,9 +207,9 @@ class Stripe:
     def fetch_dispute(self, ref: str) -> DisputeFact:
         return _dispute(_ask(lambda client: client.v1.disputes.retrieve(_id(ref))))
 
-    def list_refunds(self, attempt_ref: str) -> Sequence[RefundFact]:
+    def find_refund(self, attempt_ref: str, refund_id: UUID) -> RefundFact | None:
         raw = _all(lambda client: client.v1.refunds.list({"charge": _id(attempt_ref), "limit": PAGE}))
-        return [_refund(item) for item in raw]
+        return next((fact for fact in map(_refund, raw) if fact.refund_id == refund_id), None)
 
     def payments_since(self, since: int, *, skip: int | str = 0) -> Page[AttemptFact]:
         items, following = _page(lambda client, asked: client.v1.charges.list(asked), since, skip)

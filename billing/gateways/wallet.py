@@ -33,6 +33,9 @@ class Wallet:
     def is_configured(self) -> bool:
         return True
 
+    def refunds(self) -> bool:
+        return True
+
     def start(self, opening: Opening) -> StartFact:
         return StartFact(opening.reference, opening.reference, opening.amount, opening.currency)
 
@@ -48,8 +51,8 @@ class Wallet:
     def find_start(self, reference: str) -> StartFact | None:
         return None
 
-    def list_refunds(self, attempt_ref: str) -> Sequence[RefundFact]:
-        return ()
+    def find_refund(self, attempt_ref: str, refund_id: UUID) -> RefundFact | None:
+        return None
 
     def payments_since(self, since: int, *, skip: int | str = 0) -> Page[AttemptFact]:
         return Page((), None)

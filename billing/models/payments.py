@@ -229,7 +229,7 @@ class PaymentAttempt(UUIDModel):
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="attempts")
     start = models.ForeignKey(PaymentStart, on_delete=models.PROTECT, related_name="attempts")
     gateway = models.CharField(max_length=16)
-    ref = models.CharField(max_length=64)
+    ref = models.CharField(max_length=140)
     state = models.CharField(max_length=10, choices=AttemptState)
     amount = models.BigIntegerField()
     currency = models.CharField(max_length=3)

@@ -139,6 +139,9 @@ SECRETS: dict[str, Callable[[], str]] = {
     "STRIPE_SECRET_KEY": _text(24, "sk_test_"),
     "STRIPE_PUBLISHABLE_KEY": _text(24, "pk_test_"),
     "STRIPE_WEBHOOK_SECRET": _text(32, "whsec_"),
+    "MONNIFY_API_KEY": _text(10, "MK_TEST_"),
+    "MONNIFY_SECRET_KEY": _text(32),
+    "MONNIFY_CONTRACT_CODE": lambda: "1000000001",
     "MAGIC_HOUR_API_KEY": _text(40, "mhk_sandbox_"),
     "MAGIC_HOUR_WEBHOOK_SECRET": _text(40),
 }

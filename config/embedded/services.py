@@ -153,6 +153,7 @@ def _sandbox_environment() -> dict[str, str]:
         *("HOST", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "PUBLIC_URL", "ENVIRONMENT"),
         *("RAZORPAY_KEY_ID", "RAZORPAY_KEY_SECRET", "RAZORPAY_WEBHOOK_SECRET"),
         *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"),
+        *("MONNIFY_API_KEY", "MONNIFY_SECRET_KEY", "MONNIFY_CONTRACT_CODE"),
         *("MAGIC_HOUR_API_KEY", "MAGIC_HOUR_WEBHOOK_SECRET"),
     )
     folder = os.environ.get("SANDBOX_DIR") or str(settings.VAR_DIR / "sandbox")

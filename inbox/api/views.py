@@ -28,7 +28,9 @@ class WebhookView(APIView):
         operation_id="webhooks_receive",
         summary="For providers: tell us what has happened",
         parameters=[
-            OpenApiParameter("provider", str, OpenApiParameter.PATH, description="razorpay, stripe, magic-hour")
+            OpenApiParameter(
+                "provider", str, OpenApiParameter.PATH, description="razorpay, stripe, monnify, magic-hour"
+            )
         ],
         request={"application/json": OpenApiTypes.OBJECT},
         responses={200: inline_serializer("WebhookReceived", {"status": serializers.CharField()})},

@@ -22,7 +22,7 @@ def sandbox(_sandbox: RunningSandbox, settings: Settings) -> RunningSandbox:
     _sandbox.reset()
     _sandbox.deliver_webhooks(False)
     for name, value in (KEYS | _sandbox.env).items():
-        if name.startswith(("RAZORPAY", "STRIPE")):
+        if name.startswith(("RAZORPAY", "STRIPE", "MONNIFY")):
             setattr(settings, name, value)
     settings.RATELIMIT_ENABLE = False
     return _sandbox

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import requests
 
@@ -28,6 +29,9 @@ KEYS = {
     "STRIPE_SECRET_KEY": "sk_test_tests",
     "STRIPE_PUBLISHABLE_KEY": "pk_test_tests",
     "STRIPE_WEBHOOK_SECRET": "whsec_example",
+    "MONNIFY_API_KEY": "MK_TEST_TESTS",
+    "MONNIFY_SECRET_KEY": "monnify_secret_example",
+    "MONNIFY_CONTRACT_CODE": "1000000001",
     "MAGIC_HOUR_API_KEY": "mhk_test_tests",
     "MAGIC_HOUR_WEBHOOK_SECRET": "mh_secret_example",
 }
@@ -69,6 +73,10 @@ class RunningSandbox:
         return f"{self.base_url}/stripe"
 
     @property
+    def monnify_url(self) -> str:
+        return f"{self.base_url}/monnify"
+
+    @property
     def magic_hour_url(self) -> str:
         return f"{self.base_url}/magic-hour"
 
@@ -78,6 +86,7 @@ class RunningSandbox:
         return self.keys | {
             "RAZORPAY_BASE_URL": self.razorpay_url,
             "STRIPE_BASE_URL": self.stripe_url,
+            "MONNIFY_BASE_URL": self.monnify_url,
             "MAGIC_HOUR_BASE_URL": self.magic_hour_url,
             "EMAIL_URL": self.smtp_url,
         }
@@ -141,6 +150,15 @@ class RunningSandbox:
         """Act on Stripe's dashboard: ("charges", id, "refund"|"dispute"|"inquire"),
         ("disputes", id, "review"|"win"|"lose"|"close"), ("refunds", id, "succeed"|"fail")."""
         return dict(self.ask("POST", f"/stripe/dashboard/{things}/{id}/{act}", form))
+
+    def monnify_checkout(self, reference: str, act: str = "pay", **form: Any) -> dict[str, Any]:
+        """Press a button of Monnify's checkout: pay, fail, cancel or abandon."""
+        return dict(self.call("POST", f"/monnify/checkout/{quote(reference, safe='')}/{act}", form).json())
+
+    def monnify_dashboard(self, things: str, id: str, act: str, **form: Any) -> dict[str, Any]:
+        """Act on Monnify's dashboard: ("transactions", reference, "pay"|"reverse"|"refund"),
+        ("refunds", reference, "complete"|"fail")."""
+        return dict(self.ask("POST", f"/monnify/dashboard/{things}/{quote(id, safe='')}/{act}", form))
 
     def messages(self, to: str = "", subject: str = "") -> list[dict[str, Any]]:
         """Mails received, newest first."""

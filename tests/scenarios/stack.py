@@ -87,6 +87,9 @@ class Stack:
                     "RAZORPAY_KEY_ID",
                     "RAZORPAY_KEY_SECRET",
                     "RAZORPAY_WEBHOOK_SECRET",
+                    "MONNIFY_API_KEY",
+                    "MONNIFY_SECRET_KEY",
+                    "MONNIFY_CONTRACT_CODE",
                     "MAGIC_HOUR_API_KEY",
                     "MAGIC_HOUR_WEBHOOK_SECRET",
                 )

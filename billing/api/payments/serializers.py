@@ -127,9 +127,15 @@ class StripeClientSerializer(serializers.Serializer[Any]):
     publishable_key = serializers.CharField()
 
 
+class MonnifyClientSerializer(serializers.Serializer[Any]):
+    """What Monnify's library opens its checkout with."""
+
+    transaction_reference = serializers.CharField()
+
+
 _Client = PolymorphicProxySerializer(
     component_name="PaymentClient",
-    serializers=[RazorpayClientSerializer, StripeClientSerializer],
+    serializers=[RazorpayClientSerializer, StripeClientSerializer, MonnifyClientSerializer],
     resource_type_field_name=None,
     allow_null=True,
 )

@@ -1,0 +1,1 @@
+"""Monnify: login, transactions, refunds, the hosted checkout and the gateway's dashboard."""
