@@ -49,6 +49,11 @@ def test_packages_are_public_and_seeded() -> None:
     ]
 
 
+@pytest.fixture(autouse=True)
+def _razorpay_alone(settings: Settings) -> None:
+    settings.STRIPE_SECRET_KEY = settings.MONNIFY_SECRET_KEY = ""
+
+
 def test_pricing_is_public_and_names_only_configured_gateways(settings: Settings) -> None:
     settings.RAZORPAY_KEY_ID = "rzp_test_x"
     settings.RAZORPAY_KEY_SECRET = "x"
