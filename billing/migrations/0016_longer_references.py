@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0014_starts_have_secrets'),
+        ('billing', '0015_staff_grants'),
     ]
 
     operations = [
