@@ -35,6 +35,7 @@ from core import files, jobs
 from core.killpoints import reach
 from core.models import IdempotencyKey
 from notifications import outbox
+from notifications.models import Refusal
 
 log = structlog.get_logger("erasure")
 
@@ -44,7 +45,7 @@ FIRST_RETRY = timedelta(seconds=30)
 LONGEST_RETRY = timedelta(hours=1)
 
 # Rows that say something of the person and nothing of money.
-PERSONAL = (Session, EmailVerification, EmailChange, PasswordReset, IdempotencyKey)
+PERSONAL = (Session, EmailVerification, EmailChange, PasswordReset, IdempotencyKey, Refusal)
 
 
 @audit.writes("user")

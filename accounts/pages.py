@@ -9,36 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_http_methods
 
 from accounts import credentials, email_changes, links, users
 from accounts.errors import EmailTaken, VerificationExpired, VerificationInvalid
 from accounts.models import EmailChange, EmailVerification, PasswordReset
 from accounts.passwords import MAX_LENGTH, MIN_LENGTH
-from core import context, ratelimit
+from core import context, pages, ratelimit
 from core.errors import Error, Invalid
 from notifications.rendering import product_name
 
-# The address holds a secret, so it must not travel on as a referrer, and the page loads nothing.
-_HEADERS = {
-    "Referrer-Policy": "no-referrer",
-    "X-Robots-Tag": "noindex",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-}
 
-Page = Callable[..., HttpResponse]
-
-
-def _page(view: Page) -> Page:
-    # Whoever can post the token has read the mailbox, and mail apps' own browsers drop cookies.
-    return csrf_exempt(never_cache(require_http_methods(["GET", "HEAD", "POST"])(view)))
-
-
-@_page
+@pages.mailed
 def verify_email(request: HttpRequest, token: str) -> HttpResponse:
     """Confirm the address that somebody signed up with."""
     if request.method == "POST":
@@ -48,7 +29,7 @@ def verify_email(request: HttpRequest, token: str) -> HttpResponse:
     return _show(request, "verify-email", "done" if is_done else outcome)
 
 
-@_page
+@pages.mailed
 def confirm_email(request: HttpRequest, token: str) -> HttpResponse:
     """Confirm the address that somebody wants to change to."""
     if request.method == "POST":
@@ -58,7 +39,7 @@ def confirm_email(request: HttpRequest, token: str) -> HttpResponse:
     return _show(request, "confirm-email", "done" if is_done else outcome, email=link.email if link else "")
 
 
-@_page
+@pages.mailed
 def reset_password(request: HttpRequest, token: str) -> HttpResponse:
     """Set a new password."""
     outcome, _ = links.look(PasswordReset, token)
@@ -101,7 +82,4 @@ def _press(request: HttpRequest, page: str, scopes: list[str], act: Callable[[],
 
 def _show(request: HttpRequest, page: str, outcome: str, status: int = 200, **shown: Any) -> HttpResponse:
     values = {"outcome": outcome, "product": product_name(), **shown}
-    response = render(request, f"site/{page}.html", values, status=status)
-    for name, value in _HEADERS.items():
-        response[name] = value
-    return response
+    return pages.show(request, f"site/{page}.html", values, status=status)

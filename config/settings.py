@@ -232,6 +232,7 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
 }
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
+ACCOUNT_STATISTICS = ["generation.statistics.of", "billing.statistics.of"]
 # In this order, until none answers with something still open.
 ACCOUNT_ERASED = ["generation.leaving.erase", "billing.leaving.erase"]
 MAIL_SECRETS = {  # made at rendering, never stored

@@ -32,6 +32,7 @@ urlpatterns = [
     path("files/<str:signed>", storage.serve, name="file"),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
+    path("", include("notifications.urls")),
     path("", include("billing.pages")),
 ]
 if not settings.PRODUCTION:

@@ -12,7 +12,7 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 
 from core.admin import ReadOnlyModelAdmin
 from notifications.mails import TEMPLATES
-from notifications.models import Mail
+from notifications.models import Mail, Refusal
 from notifications.rendering import preview
 
 
@@ -74,3 +74,11 @@ class MailAdmin(ReadOnlyModelAdmin):
         if mail is None:
             raise Http404
         return self._html(request, preview(mail).html)
+
+
+@admin.register(Refusal)
+class RefusalAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "user", "name"]
+    list_select_related = ["user"]
+    search_fields = ["user__email__exact"]
+    ordering = ["-id"]

@@ -26,6 +26,7 @@ import audit
 from core import jobs
 from core.ids import new_id
 from core.killpoints import reach
+from notifications import preferences
 from notifications.failures import Failure, classify
 from notifications.models import Mail, MailState
 from notifications.rendering import Rendered, render
@@ -109,6 +110,9 @@ def _claim() -> Mail | None:
 
 def _deliver(mail: Mail, server: BaseEmailBackend) -> bool:
     """Send one claimed mail and write down what came of it. Answers whether the server can take another."""
+    if preferences.is_refused(mail.user_id, mail.name):
+        _suppress(mail)
+        return True
     try:
         rendered = render(mail)
         message = _message(mail, rendered, server)
@@ -148,6 +152,7 @@ def _message(mail: Mail, rendered: Rendered, server: BaseEmailBackend) -> EmailM
             "Message-ID": f"<{mail.pk}@{domain}>",
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
+            **_one_click(rendered),
         },
         connection=server,
     )
@@ -156,6 +161,16 @@ def _message(mail: Mail, rendered: Rendered, server: BaseEmailBackend) -> EmailM
     message.metadata = {"mail_id": str(mail.pk)}  # type: ignore[attr-defined]
     message.tags = [mail.name]  # type: ignore[attr-defined]
     return message
+
+
+def _one_click(rendered: Rendered) -> dict[str, str]:
+    """RFC 8058: the reader's mail program shows a button that posts to the link by itself."""
+    if not rendered.unsubscribe_link:
+        return {}
+    return {
+        "List-Unsubscribe": f"<{rendered.unsubscribe_link}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
 
 
 def _hand_over(mail: Mail) -> bool:
@@ -223,6 +238,16 @@ def _fail(mail: Mail, state: MailState, code: str, words: str) -> None:
         if changed:
             audit.record("email.failed", mail, metadata={**_facts(mail), "code": code}, user=mail.user_id)
     log.error("mail_failed", mail=str(mail.pk), name=mail.name, code=code, attempts=mail.attempts)
+
+
+def _suppress(mail: Mail) -> None:
+    """Its reader has unsubscribed since it was queued, or before."""
+    with transaction.atomic():
+        changed = Mail.objects.filter(pk=mail.pk, state=MailState.SENDING, lease_token=mail.lease_token).update(
+            state=MailState.SUPPRESSED, error_code="unsubscribed", lease_token=None, lease_until=None
+        )
+        if changed:
+            audit.record("email.suppressed", mail, metadata=_facts(mail), user=mail.user_id)
 
 
 def _facts(mail: Mail) -> dict[str, Any]:

@@ -38,6 +38,15 @@ TEMPLATES: dict[str, Template] = {
 }
 
 
+# What may be declined, and what each is about, as the unsubscribe page says it.
+OPTIONAL: dict[str, str] = {
+    "credit-low-warning": "about credits running low",
+    "subscription-expiring": "about a subscription that is about to end",
+    "call-summary": "that sum up a call",
+    "generation-completed": "about finished pictures and videos",
+}
+
+
 def check(name: str, context: dict[str, object]) -> None:
     """Refuse a mail that could not be rendered, where the mistake is made.
 

@@ -24,7 +24,9 @@ class MailState(models.TextChoices):
 # From the provider's events on (sent and later) only the truth about a mail that left us gets better.
 TRANSITIONS: dict[str, frozenset[str]] = {
     MailState.QUEUED: frozenset({MailState.SENDING, MailState.SUPPRESSED}),
-    MailState.SENDING: frozenset({MailState.QUEUED, MailState.SENT, MailState.BOUNCED, MailState.FAILED}),
+    MailState.SENDING: frozenset(
+        {MailState.QUEUED, MailState.SENT, MailState.BOUNCED, MailState.FAILED, MailState.SUPPRESSED}
+    ),
     MailState.SENT: frozenset(
         {MailState.DELIVERED, MailState.DEFERRED, MailState.BOUNCED, MailState.COMPLAINED, MailState.FAILED}
     ),
@@ -93,3 +95,16 @@ class Mail(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.name} to {self.to}"
+
+
+class Refusal(UUIDModel):
+    """One kind of mail that one person does not want."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
+    name = models.CharField(max_length=64, help_text="As in notifications.mails.OPTIONAL.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["user", "name"], name="notifications_refusal_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} without {self.name}"

@@ -12,7 +12,8 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils.module_loading import import_string
 
-from notifications.mails import TEMPLATES
+from notifications import preferences
+from notifications.mails import OPTIONAL, TEMPLATES
 from notifications.models import Mail
 
 HIDDEN = "https://hidden.invalid/"  # stands for a secret where staff look at a mail
@@ -23,6 +24,7 @@ class Rendered:
     subject: str
     text: str
     html: str
+    unsubscribe_link: str = ""
 
 
 def product_name() -> str:
@@ -33,15 +35,25 @@ def product_name() -> str:
 def render(mail: Mail) -> Rendered:
     """The message as it leaves, secrets included."""
     maker = settings.MAIL_SECRETS.get(mail.name)
-    return _render(mail.name, mail.context, import_string(maker)(mail) if maker else {})
+    secrets = import_string(maker)(mail) if maker else {}
+    return _render(mail.name, mail.context, secrets, _unsubscribe_link(mail))
 
 
 def preview(mail: Mail) -> Rendered:
     """The message as staff may see it."""
-    return _render(mail.name, mail.context, dict.fromkeys(TEMPLATES[mail.name].made, HIDDEN))
+    return _render(
+        mail.name,
+        mail.context,
+        dict.fromkeys(TEMPLATES[mail.name].made, HIDDEN),
+        HIDDEN if _unsubscribe_link(mail) else "",
+    )
 
 
-def _render(name: str, context: dict[str, Any], secrets: dict[str, str]) -> Rendered:
+def _unsubscribe_link(mail: Mail) -> str:
+    return preferences.link(mail.user_id, mail.name) if mail.user_id and mail.name in OPTIONAL else ""
+
+
+def _render(name: str, context: dict[str, Any], secrets: dict[str, str], unsubscribe_link: str) -> Rendered:
     home = settings.FRONTEND_URL or settings.PUBLIC_URL
     values = {
         "product": product_name(),
@@ -50,6 +62,7 @@ def _render(name: str, context: dict[str, Any], secrets: dict[str, str]) -> Rend
         "buy_link": f"{settings.FRONTEND_URL}/credits" if settings.FRONTEND_URL else home,
         "console_link": f"{settings.PUBLIC_URL}/admin/",
         "support_email": settings.SUPPORT_EMAIL,
+        "unsubscribe_link": unsubscribe_link,
         **context,
         **secrets,
     }
@@ -59,6 +72,7 @@ def _render(name: str, context: dict[str, Any], secrets: dict[str, str]) -> Rend
         subject=subject,
         text=render_to_string(f"email/{name}/body.txt", values).strip() + "\n",
         html=_inliner().inline(render_to_string(f"email/{name}/body.html", values | {"subject": subject})),
+        unsubscribe_link=unsubscribe_link,
     )
 
 

@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import status
 from rest_framework.response import Response
 
-from accounts import avatars, erasure, errors, passwords, sessions, users
+from accounts import avatars, erasure, errors, passwords, sessions, statistics, users
 from accounts.api import serializers
 from accounts.api.authentication import SignedInRequest
 from accounts.api.views import TOKEN_ERRORS
@@ -54,6 +54,7 @@ class MeViewSet(ViewSet):
         "retrieve": TOKEN_ERRORS,
         "update": PROFILE_ERRORS,
         "partial_update": PROFILE_ERRORS,
+        "statistics": TOKEN_ERRORS,
         "destroy": [*TOKEN_ERRORS, errors.ReauthenticationRequired, errors.StaffAccount, Unavailable],
         "remove": [*TOKEN_ERRORS, errors.PasswordWrong, errors.StaffAccount, Unavailable],
     }
@@ -108,6 +109,15 @@ class MeViewSet(ViewSet):
     )
     def partial_update(self, request: SignedInRequest) -> Response:
         return self.update(request)
+
+    @extend_schema(
+        operation_id="users_statistics",
+        summary="My figures",
+        description="Jobs, credits and use since I joined and in the last 30 days; deleted jobs count.",
+        responses=serializers.StatisticsSerializer,
+    )
+    def statistics(self, request: SignedInRequest) -> Response:
+        return Response(serializers.StatisticsSerializer(statistics.of(request.user)).data)
 
     @extend_schema(
         operation_id="users_me_destroy",

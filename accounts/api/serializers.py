@@ -168,6 +168,58 @@ class UserSerializer(serializers.ModelSerializer[User]):
         return avatars.link(user)
 
 
+class SwitchField(serializers.BooleanField):
+    """Exactly true or false."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class NotificationsSerializer(Serializer):
+    credit_low_warning = SwitchField(help_text="Your credits are running low.")
+    subscription_expiring = SwitchField(help_text="Your subscription is about to end.")
+    call_summary = SwitchField(help_text="What a call cost.")
+    generation_completed = SwitchField(help_text="Something you ordered is ready.")
+
+
+class JobFiguresSerializer(serializers.Serializer[Any]):
+    total = serializers.IntegerField()
+    completed = serializers.IntegerField()
+    processing = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    success_rate = serializers.FloatField(allow_null=True, help_text="0 to 1; null before anything ended.")
+
+
+class CreditFiguresSerializer(serializers.Serializer[Any]):
+    total_spent = serializers.IntegerField()
+    total_purchased = serializers.IntegerField()
+    total_refunded = serializers.IntegerField(help_text="Credits that went back with the money paid for them.")
+    current_balance = serializers.IntegerField()
+
+
+class UsageSerializer(serializers.Serializer[Any]):
+    generations_last_30_days = serializers.IntegerField()
+    videos_last_30_days = serializers.IntegerField()
+    credits_spent_last_30_days = serializers.IntegerField()
+    average_credits_per_generation = serializers.FloatField(allow_null=True)
+    member_since = serializers.DateTimeField()
+
+
+class StandingSerializer(serializers.Serializer[Any]):
+    plan = serializers.CharField(allow_null=True, help_text="The subscription's plan; null without one.")
+    member_since = serializers.DateTimeField()
+
+
+class StatisticsSerializer(serializers.Serializer[Any]):
+    generations = JobFiguresSerializer()
+    videos = JobFiguresSerializer()
+    credits = CreditFiguresSerializer()
+    usage = UsageSerializer()
+    account = StandingSerializer()
+
+
 class LeavingSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=[UserStatus.DELETING.value])
 

@@ -7,6 +7,7 @@ from django.urls import path
 from accounts.api.authentication import RefreshTokenCount
 from accounts.api.credentials import CredentialsViewSet, SignedInCredentialsViewSet
 from accounts.api.me import MeViewSet
+from accounts.api.notifications import NotificationViewSet
 from accounts.api.views import AuthViewSet, SessionViewSet, SignedInAuthViewSet
 
 urlpatterns = [
@@ -43,6 +44,12 @@ urlpatterns = [
         name="users-me",
     ),
     path("users/me/delete", MeViewSet.as_view({"post": "remove"}), name="users-me-delete"),
+    path(
+        "users/me/notifications",
+        NotificationViewSet.as_view({"get": "retrieve", "patch": "partial_update"}),
+        name="users-notifications",
+    ),
+    path("users/me/statistics", MeViewSet.as_view({"get": "statistics"}), name="users-statistics"),
     path("users/me/sessions", SessionViewSet.as_view({"get": "list", "delete": "destroy_all"}), name="users-sessions"),
     path("users/me/sessions/<uuid:pk>", SessionViewSet.as_view({"delete": "destroy"}), name="users-session"),
 ]
