@@ -219,6 +219,7 @@ def test_the_checkout_page_runs_the_gateways_script_and_ours(settings: Any, monk
         pages.checkouts, "client_of", lambda payment: {"key_id": "k", "order_id": "o", "amount": 1, "currency": "INR"}
     )
     monkeypatch.setattr(pages.checkouts, "return_url_of", lambda payment: None)
+    monkeypatch.setattr(pages.checkouts, "start_of", lambda payment: None)
 
     response = pages.pay(RequestFactory().get("/pay/x"), "x")
 
@@ -231,5 +232,6 @@ def test_the_checkout_page_runs_the_gateways_script_and_ours(settings: Any, monk
 class _Payment:
     pk = "0193f7a2-c1d8-7b1c-9d3e-5f60718293a4"
     title = "</script><script>alert(1)</script>"
+    gateway = "razorpay"
     amount = 100
     currency = "INR"

@@ -16,6 +16,7 @@ from core.idempotency import purge
 from core.models import IdempotencyKey
 from tests.core import probe
 from tests.people import make_user
+from tests.scenarios.stack import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.core.probe")]
 
@@ -137,6 +138,41 @@ def test_a_twin_waits_a_little_and_is_then_told_to_come_back(alice: str) -> None
         probe.go_on.set()
     assert post(alice, "k", {"name": "a"})["Idempotent-Replayed"] == "true"
     assert made() == 1
+
+
+def others(condition: str) -> list[int]:
+    """Other sessions on our database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            f"AND {condition}"
+        )
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def test_a_twin_that_waits_takes_over_when_the_first_dies(alice: str) -> None:
+    probe.go_on.clear()
+    probe.inside.clear()
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(post, alice, "k", {"name": "a"})
+            assert probe.inside.wait(10)
+            dying = others("state = 'idle in transaction'")
+            assert len(dying) == 1
+            twin = pool.submit(post, alice, "k", {"name": "a"})
+            until(lambda: others("wait_event_type = 'Lock'"), "the twin waits", within_s=10)
+
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)", dying)
+            probe.go_on.set()
+
+            assert twin.result(20).status_code == 202
+            lost = first.result(20)
+    finally:
+        probe.go_on.set()
+    assert (lost.status_code, lost.json()["charged"]) == (503, "unknown")
+    assert made() == 1
+    assert post(alice, "k", {"name": "a"})["Idempotent-Replayed"] == "true"
 
 
 def test_a_resumable_key_resumes_what_it_made_after_an_error(alice: str) -> None:
