@@ -33,7 +33,7 @@ class Contender:
     """A running server."""
 
     name: str
-    port: int
+    port: int | None
     process: psutil.Process
     log: Path
 
@@ -50,12 +50,13 @@ class Contender:
                 total += times.user + times.system
         return total
 
-    def rss_mb(self) -> float:
-        """Resident memory of the process and its children, what they share counted for each."""
+    def rss_mb(self, of: str = "") -> float:
+        """Resident memory of the process and its children, what they share counted for each; or of those so named."""
         total = 0
         for process in (self.process, *self.process.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
-                total += process.memory_info().rss
+                if of in process.name() or any(of in word for word in process.cmdline()):
+                    total += process.memory_info().rss
         return total / 1e6
 
     def logged(self, text: str) -> str | None:
@@ -70,10 +71,13 @@ def running(
     command: Sequence[str | Path],
     environment: Mapping[str, str],
     *,
-    port: int,
+    port: int | None,
     health: str | None = None,
 ) -> Iterator[Contender]:
-    """Start a server, wait until it takes connections (or answers `health`), and stop it at the end."""
+    """Start a server, wait until it takes connections (or answers `health`), and stop it at the end.
+
+    One without a port, a worker, is ready as soon as it runs.
+    """
     logs = VAR / "log"
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{name}.log"
@@ -85,6 +89,8 @@ def running(
     def answers() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"{name} ended:\n{log.read_text(errors='replace')[-3000:]}")
+        if port is None:
+            return True
         try:
             if health is None:
                 socket.create_connection(("127.0.0.1", port), 1).close()

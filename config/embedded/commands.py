@@ -21,3 +21,11 @@ def worker(queues: Iterable[str]) -> list[str]:
         *("-m", "celery", "-A", "config", "--quiet", "worker", "--pool", "threads", "--concurrency", "8"),
         *("-Q", ",".join(queues), "--without-gossip", "--without-mingle", "--loglevel", "INFO"),
     ]
+
+
+def beat() -> list[str]:
+    """The one beat."""
+    return [
+        *(sys.executable, "-m", "celery", "-A", "config", "--quiet", "beat", "--pidfile", ""),
+        *("--loglevel", "WARNING"),
+    ]

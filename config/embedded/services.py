@@ -95,7 +95,7 @@ def _all() -> list[Service]:
         Service(
             "sandbox",
             1,
-            _python("sandbox", "-m", "sandbox", **_sandbox_environment()),
+            _python("sandbox", "-m", "sandbox", **sandbox_environment()),
             _responds(f"http://127.0.0.1:{settings.SANDBOX_PORT}/health"),
             is_reloaded=True,
         ),
@@ -117,11 +117,7 @@ def _all() -> list[Service]:
         Service(
             "beat",
             3,
-            _python(
-                "beat",
-                *("-m", "celery", "-A", "config", "--quiet", "beat", "--pidfile", ""),
-                *("--loglevel", "WARNING"),
-            ),
+            _process("beat", commands.beat()),
             lambda: True,
             is_reloaded=True,
         ),
@@ -147,7 +143,7 @@ def _process(name: str, command: list[str], **environment: str) -> Callable[[], 
     )
 
 
-def _sandbox_environment() -> dict[str, str]:
+def sandbox_environment() -> dict[str, str]:
     """The sandbox reads no settings of ours: it gets the same secrets, and where to send webhooks."""
     names = (
         *("HOST", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "PUBLIC_URL", "ENVIRONMENT"),
