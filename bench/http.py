@@ -64,7 +64,13 @@ def main() -> None:
 def everybody(server: servers.Servers, environment: dict[str, str]) -> Iterator[list[Contender]]:
     """Atelier and its peers, all running; one that is not asked costs nothing."""
     sockets = str(server.sockets)
-    shared = {"JWT_SECRET": environment["JWT_SECRET"], "PER_MINUTE": str(atelier.PER_MINUTE)}
+    from accounts.api.tokens import AUDIENCE
+
+    shared = {
+        "JWT_SECRET": environment["JWT_SECRET"],
+        "JWT_AUDIENCE": AUDIENCE,
+        "PER_MINUTE": str(atelier.PER_MINUTE),
+    }
     ports = {name: contenders.free_port() for name in ("atelier", "fastapi", "express")}
     command, own = atelier.web(ports["atelier"], environment)
     wanted: dict[str, tuple[list[str | Path], dict[str, str], str | None]] = {

@@ -37,7 +37,7 @@ async function authenticate(request, response, next) {
   try {
     const [scheme, token] = (request.headers.authorization || '').split(' ');
     if (scheme !== 'Bearer') throw new Error('no token');
-    claims = jwt.verify(token, secret, { algorithms: ['HS256'] });
+    claims = jwt.verify(token, secret, { algorithms: ['HS256'], audience: process.env.JWT_AUDIENCE });
     if (claims.typ !== 'access') throw new Error('not an access token');
   } catch {
     return response.status(401).json({ error: 'token_invalid' });

@@ -156,7 +156,13 @@ async def get_user(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())], database: Database
 ) -> User:
     try:
-        claims = jwt.decode(credentials.credentials, SECRET, algorithms=["HS256"], options={"require": ["exp"]})
+        claims = jwt.decode(
+            credentials.credentials,
+            SECRET,
+            algorithms=["HS256"],
+            audience=os.environ["JWT_AUDIENCE"],
+            options={"require": ["exp"]},
+        )
         session_id, user_id = uuid.UUID(claims["sid"]), uuid.UUID(claims["sub"])
     except (jwt.InvalidTokenError, KeyError, ValueError) as error:
         raise HTTPException(401, "invalid token") from error
