@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.scenarios.client import Customer, portrait
 from tests.scenarios.shop import Shop
-from tests.scenarios.stack import Stack
+from tests.scenarios.stack import Stack, until
 
 
 @pytest.fixture
@@ -31,3 +32,34 @@ def shop() -> Iterator[Shop]:
         yield running
     finally:
         running.close()
+
+
+@pytest.fixture(scope="module")
+def alice(shop: Shop) -> Customer:
+    """A customer with credits to spare."""
+    person = shop.customer("alice@example.com")
+    person.buy("package:ENTERPRISE")
+    return person
+
+
+@pytest.fixture(scope="module")
+def photo(alice: Customer) -> str:
+    return alice.upload(portrait())
+
+
+@pytest.fixture
+def ends_well(shop: Shop, alice: Customer) -> Iterator[None]:
+    """After every test: the world is sound again, all that was begun has ended, no answer was a 500."""
+    yield
+    shop.control("DELETE", "faults")
+    shop.control("POST", "webhooks", deliver=True)
+    open_holds = "SELECT count(*) FROM billing_hold WHERE state = 'open'"
+    until(lambda: shop.rows(open_holds) == [(0,)], "nothing is held", within_s=60)
+    assert "unhandled" not in shop.stack.log("web"), shop.stack.log("web")[-3000:]
+
+
+@pytest.fixture(scope="module")
+def balanced(shop: Shop) -> Iterator[None]:
+    """After all of it, the books balance."""
+    yield
+    shop.check_books()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -39,6 +40,29 @@ QUICK = {
 }
 
 
+def _migrated_cluster(uid: int | None) -> Path:
+    """The data of a stopped server with a migrated database, to be copied; made once a session."""
+    session = Path(os.environ["ATELIER_TEST_FOLDER"])
+    made = session / "shop" / "postgres"
+    with open(session / "shop.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            sockets = session / "shop" / "run"
+            server = postgres.Postgres(made.with_name("making"), sockets, session / "shop.log", uid, SETTINGS)
+            server.initialise()
+            process = server.start()
+            try:
+                assert processes.wait_until(server.answers, READY_S), server.log.read_text()
+                server.create_database(DATABASE)
+                address = {"DATABASE_URL": addresses.database_url_at(sockets, DATABASE)}
+                command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+                subprocess.run(command, cwd=ROOT, env=os.environ | address, check=True)
+            finally:
+                processes.stop(process, postgres.STOP, 20)
+            server.data.rename(made)
+    return made
+
+
 class Shop:
     """Servers and stack. Always `close()` it."""
 
@@ -47,15 +71,14 @@ class Shop:
         self.folder.chmod(0o711)  # PostgreSQL may run as another user; the folders inside are private
         sockets, uid = self.folder / "run", addresses.server_uid(ROOT)
         self.postgres = postgres.Postgres(self.folder / "postgres", sockets, self.folder / "pg.log", uid, SETTINGS)
+        subprocess.run(["cp", "-a", _migrated_cluster(uid), self.postgres.data], check=True)
         self.postgres.initialise()
         self.valkey = valkey.Valkey(sockets, self.folder / "valkey.log")
         self.redis_url = addresses.redis_url_at(sockets, 0)
         self.start_postgres()
         self.start_valkey()
-        self.postgres.create_database(DATABASE)
         database_url = addresses.database_url_at(sockets, DATABASE)
         self.stack = Stack(self.folder, database_url=database_url, redis_url=self.redis_url, **QUICK)
-        self.manage("migrate", "--verbosity", "0")
         self.stack.start()
 
     def close(self) -> None:
@@ -162,3 +185,14 @@ def refused(response: requests.Response, status: int, code: str, charged: str = 
 def named(body: dict[str, Any]) -> set[str]:
     """The fields that a refusal names."""
     return {item["field"] for item in body["details"] if "field" in item}
+
+
+def order(person: Customer, item: str) -> dict[str, Any]:
+    """A payment that the person has started."""
+    payment: dict[str, Any] = person.ok("POST", "payments", key=key(), json={"item": item, "gateway": "razorpay"})
+    return payment
+
+
+def spent(before: dict[str, int], after: dict[str, int]) -> int:
+    """How much a balance has gone down."""
+    return before["balance"] - after["balance"]
