@@ -397,8 +397,11 @@ def test_the_host_header_is_not_believed(shop: Shop, alice: Customer) -> None:
     alice.upload(portrait(8))
     alice.upload(portrait(9))
 
-    for host in ("evil.example", "a b", "[::1", "127.0.0.1:1/..", "é".encode("latin-1"), "x" * 3000):
-        headers = {"Host": host, "X-Forwarded-Host": "evil.example", "X-Forwarded-For": "192.0.2.1"}
+    forwarded = {"X-Forwarded-Host": "evil.example", "X-Forwarded-For": "192.0.2.1"}
+    for host in ("a b", "[::1", "127.0.0.1:1/..", "é".encode("latin-1")):
+        refused(alice.send("GET", "photos?limit=1", headers=forwarded | {"Host": host}), 400, "invalid")
+    for host in ("evil.example", "x" * 3000):
+        headers = forwarded | {"Host": host}
         answer = alice.send("GET", "photos?limit=1", headers=headers).json()
         assert answer["next"].startswith(f"{shop.stack.api}/photos?")
         photo = answer["results"][0]["id"]
