@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from accounts.models import User
 from tests import books
+from tests.accounts.authenticator import code_of
 from tests.scenarios.client import PASSWORD, Customer, portrait
 from tests.scenarios.conftest import stack  # noqa: F401  the same running product
 from tests.scenarios.stack import Stack, until
@@ -85,6 +87,12 @@ def test_a_person_verifies_pays_and_staff_see_it(stack: Stack, boss: User, page:
     page.locator("[name=username]").fill(boss.email)
     page.locator("[name=password]").fill(PASSWORD)
     page.keyboard.press("Enter")
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    secret = base64.b32decode(page.locator("#secret").inner_text().replace(" ", "")).hex()
+    page.locator("[name=code]").fill(code_of(secret))
+    page.keyboard.press("Enter")
+    expect(page.locator("#recovery-codes li")).to_have_count(10)
+    page.get_by_role("link", name="I have kept them").click()
     expect(page.get_by_text(re.compile("site administration|dashboard|welcome", re.I)).first).to_be_visible()
     for place, shown in (
         ("billing/payment", "succeeded"),
