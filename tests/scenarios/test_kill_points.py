@@ -142,10 +142,6 @@ def test_headshots_survive_a_kill_at_each_point(stack: Stack) -> None:
     def upload() -> None:
         alice.upload(portrait(2))
 
-    def show_face() -> None:
-        shown = alice.ok("PATCH", "users/me", files={"avatar": ("me.jpg", portrait(3))})
-        assert alice.ask("GET", shown["avatar_url"]).status_code == 200
-
     def change_of_mind() -> None:
         job = alice.headshot(photo, style_prompt="sandbox:slow")
         until(lambda: alice.ok("GET", f"generations/{job['id']}")["status"] == "running", "the job runs")
@@ -156,7 +152,6 @@ def test_headshots_survive_a_kill_at_each_point(stack: Stack) -> None:
     ):
         die_at(stack, point, make)
     die_at(stack, "generation.photos.saved", upload)
-    die_at(stack, "accounts.avatars.saved", show_face)
     die_at(stack, "generation.discard.deleted", change_of_mind)
     die_at(stack, "files.deleted", lambda: alice.ok("DELETE", f"generations/{jobs[0]['id']}"))
 
@@ -260,7 +255,7 @@ def test_every_point_is_walked() -> None:
     walked = named(
         "idempotency.", "payments.", "inbox.", "notifications.", "refunds.", "generation.jobs", "generation.submit",
         "generation.poll", "generation.store", "generation.finish", "generation.photos", "generation.discard",
-        "accounts.avatars", "files.",
+        "files.",
     )  # fmt: skip
 
     assert sorted(walked) == sorted(set(POINTS) - set(ELSEWHERE))
