@@ -17,7 +17,7 @@ from unfold.forms import UserCreationForm
 
 from accounts import mfa, staff, standing, verification
 from accounts.emails import fold
-from accounts.models import EmailChange, EmailVerification, Erasure, PasswordReset, Session, User, UserStatus
+from accounts.models import EmailChange, EmailVerification, Erasure, Export, PasswordReset, Session, User, UserStatus
 from core.admin import ModelAdmin, ReadOnlyModelAdmin, act
 
 admin.site.unregister(Group)
@@ -214,3 +214,15 @@ class ErasureAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "user_id", "waits_for", "tries", "next_at", "anonymised_at", "finished_at"]
     search_fields = ["user__id__exact"]
     ordering = ["-created_at"]
+
+
+@admin.register(Export)
+class ExportAdmin(ReadOnlyModelAdmin):
+    """That there is one, not what is in it: the file is its owner's."""
+
+    list_display = ["created_at", "user", "state", "bytes", "tries", "ready_at", "expires_at"]
+    list_select_related = ["user"]
+    list_filter = ["state"]
+    search_fields = ["user__email__exact"]
+    ordering = ["-created_at"]
+    exclude = ["file"]

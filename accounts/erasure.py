@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 from django_otp import devices_for_user
 
 import audit
-from accounts import sessions
+from accounts import exports, sessions
 from accounts.errors import StaffAccount
 from accounts.models import (
     EmailChange,
@@ -172,6 +172,7 @@ def anonymise(erasure: Erasure) -> None:
         )
         if user.avatar is not None:
             files.let_go([user.avatar.pk])
+        exports.forget(user)
         for personal in PERSONAL:
             personal._default_manager.filter(user=user).delete()
         for device in devices_for_user(user, confirmed=None):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from accounts import erasure, links, resets, sessions
+from accounts import erasure, exports, links, resets, sessions
 from core import jobs
 
 
 @jobs.task("accounts.purge")
 def purge() -> None:
     sessions.purge()
+    exports.purge()
     links.purge()
 
 
@@ -18,3 +19,8 @@ def mail_resets() -> None:
 @jobs.task("accounts.erase", queue="bulk")
 def erase() -> None:
     erasure.advance_due()
+
+
+@jobs.task("accounts.export", queue="bulk")
+def export() -> None:
+    exports.make_due()

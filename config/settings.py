@@ -197,6 +197,7 @@ WAKE_EVERY_S: dict[str, float] = {
     "accounts.mail_resets": 10,
     "accounts.purge": 3600,
     "accounts.erase": 30,
+    "accounts.export": 30,
     "inbox.purge": 86_400,
     "audit.expire_approvals": 300,
     "generation.advance": 5,
@@ -232,6 +233,7 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
 }
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
+ACCOUNT_EXPORT = ["accounts.telling.export", "billing.telling.export", "generation.telling.export"]
 ACCOUNT_STATISTICS = ["generation.statistics.of", "billing.statistics.of"]
 # In this order, until none answers with something still open.
 ACCOUNT_ERASED = ["generation.leaving.erase", "billing.leaving.erase"]
@@ -272,6 +274,7 @@ JWT_REFRESH_SECRET = secret("JWT_REFRESH_SECRET")
 ACCESS_TOKEN_MINUTES = env.int("ACCESS_TOKEN_MINUTES", default=15)
 REFRESH_TOKEN_MINUTES = env.int("REFRESH_TOKEN_MINUTES", default=60)
 REMEMBER_ME_MINUTES = env.int("REMEMBER_ME_MINUTES", default=43_200)
+EXPORT_KEEP_DAYS = env.int("EXPORT_KEEP_DAYS", default=7)
 MAILBOX_HASH_KEY = secret("MAILBOX_HASH_KEY")
 MFA_REQUIRED = env.bool("MFA_REQUIRED", default=ENVIRONMENT != "development")  # of staff
 OTP_TOTP_ISSUER = env.str("OTP_TOTP_ISSUER", default="Atelier")  # what an authenticator app calls us

@@ -23,6 +23,8 @@ POINTS: dict[str, str] = {
     "accounts.erasure.anonymising": "the row is anonymised and the last mail queued, uncommitted | nothing is sent",
     "accounts.erasure.anonymised": "the person is anonymous | the address of the last mail is still known",
     "accounts.erasure.forgotten": "no address is left | the erasure does not say that it is finished",
+    "accounts.exports.claimed": "an export is taken up | nothing of it is written",
+    "accounts.exports.saved": "an export's bytes are stored | its row does not say that it is ready",
     "accounts.avatars.saved": "an avatar's bytes are stored | the profile does not refer to them",
     "generation.jobs.created": "a job's order is written, in whatever transaction holds it | it is not answered",
     "generation.photos.saved": "a photo's bytes are stored | its row is not there",

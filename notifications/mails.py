@@ -33,6 +33,7 @@ TEMPLATES: dict[str, Template] = {
     "payment-failed": _template(required="payment_id amount reason"),
     "headshot-generated": _template(required="job_id credits_used", optional="name link"),
     "headshot-failed": _template(required="job_id reason credits_returned", optional="name"),
+    "export-ready": _template(required="days"),
     "account-deleted": _template(optional="first_name"),
     "credit-low-warning": _template(required="remaining"),
 }

@@ -51,6 +51,8 @@ SIGNED_IN = {
     "users_notifications_retrieve",
     "users_notifications_partial_update",
     "users_statistics",
+    "users_export_create",
+    "users_export_retrieve",
     "users_sessions_list",
     "users_sessions_destroy_all",
     "users_sessions_destroy",

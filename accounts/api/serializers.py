@@ -8,8 +8,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts import avatars, devices, locales
-from accounts.models import Session, User, UserStatus
+from accounts.models import Export, ExportState, Session, User, UserStatus
 from accounts.passwords import MAX_LENGTH, MIN_LENGTH
+from core import storage
 from core.api.serializers import Serializer, TextField
 from core.money import CURRENCIES
 
@@ -218,6 +219,19 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     credits = CreditFiguresSerializer()
     usage = UsageSerializer()
     account = StandingSerializer()
+
+
+class ExportSerializer(serializers.ModelSerializer[Export]):
+    class Meta:
+        model = Export
+        fields = ["id", "status", "bytes", "url", "created_at", "ready_at", "expires_at"]
+        read_only_fields = fields
+
+    status = serializers.ChoiceField(source="state", choices=ExportState.choices)
+    url = serializers.SerializerMethodField(help_text="Works for an hour; read this again for a fresh one.")
+
+    def get_url(self, export: Export) -> str | None:
+        return storage.signed_url(export.file.key, filename="my-data.zip") if export.file else None
 
 
 class LeavingSerializer(serializers.Serializer[Any]):

@@ -6,6 +6,7 @@ from django.urls import path
 
 from accounts.api.authentication import RefreshTokenCount
 from accounts.api.credentials import CredentialsViewSet, SignedInCredentialsViewSet
+from accounts.api.exports import ExportViewSet
 from accounts.api.me import MeViewSet
 from accounts.api.notifications import NotificationViewSet
 from accounts.api.views import AuthViewSet, SessionViewSet, SignedInAuthViewSet
@@ -50,6 +51,7 @@ urlpatterns = [
         name="users-notifications",
     ),
     path("users/me/statistics", MeViewSet.as_view({"get": "statistics"}), name="users-statistics"),
+    path("users/me/export", ExportViewSet.as_view({"post": "create", "get": "retrieve"}), name="users-export"),
     path("users/me/sessions", SessionViewSet.as_view({"get": "list", "delete": "destroy_all"}), name="users-sessions"),
     path("users/me/sessions/<uuid:pk>", SessionViewSet.as_view({"delete": "destroy"}), name="users-session"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accounts.models.exports import Export, ExportState
 from accounts.models.leaving import Erasure
 from accounts.models.links import EmailChange, EmailVerification, MailedLink, PasswordReset
 from accounts.models.sessions import EndReason, Session
@@ -12,6 +13,8 @@ __all__ = [
     "EmailVerification",
     "EndReason",
     "Erasure",
+    "Export",
+    "ExportState",
     "MailedLink",
     "PasswordReset",
     "Session",

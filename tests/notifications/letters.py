@@ -34,6 +34,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reason": "The photo shows no face.",
         "credits_returned": 50,
     },
+    "export-ready": {"days": "7"},
     "account-deleted": {"first_name": "Alice"},
     "credit-low-warning": {"remaining": "12 credits"},
 }

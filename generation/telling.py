@@ -1,0 +1,29 @@
+"""What generation tells a person of themselves (settings.ACCOUNT_EXPORT)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from accounts.exports import Bytes, Part, Rows
+from generation.models import Asset, Generation, Photo
+
+_PHOTO = (
+    "id", "created_at", "filename", "title", "description", "width", "height", "camera_make", "camera_model",
+    "focal_length_mm",
+)  # fmt: skip
+_JOB = (
+    "id", "created_at", "kind", "operation", "params", "price", "state", "error_code", "finished_at", "deleted_at",
+)  # fmt: skip
+
+
+def export(*, user: Any) -> Iterator[Part]:
+    """Photos and jobs, and the pictures themselves: links would run out, and a copy is what was asked for."""
+    photos = Photo.objects.visible_to(user).order_by("created_at")
+    yield Rows("photos", photos.values(*_PHOTO).iterator())
+    yield Rows("generations", Generation.objects.filter(user=user).order_by("created_at").values(*_JOB).iterator())
+    for photo_id, key in photos.values_list("pk", "file__key").iterator():
+        yield Bytes(f"photos/{photo_id}.{key.rpartition('.')[2]}", key)
+    outputs = Asset.objects.filter(generation__user=user, purged_at=None).order_by("generation_id", "position")
+    for job_id, position, key in outputs.values_list("generation_id", "position", "file__key").iterator():
+        yield Bytes(f"generations/{job_id}-{position}.{key.rpartition('.')[2]}", key)
