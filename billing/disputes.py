@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 
 import audit
+from accounts.models import UserStatus
 from billing import breaks, ledger
 from billing.gateways.base import DisputeFact, DisputeStatus
 from billing.models import BreakKind, CreditLot, Dispute, DisputeState, Freeze, Payment, PaymentAttempt
 from billing.models.payments import Counts
 from billing.models.refunds import DISPUTE_TRANSITIONS
 from billing.standing import collect, give_back, lock, purse, restand
-from core.money import CREDIT
+from core.money import CREDIT, display
+from notifications import outbox
 
 BATCH = 100
 
@@ -60,7 +63,30 @@ def _row_of(payment: Payment, attempt: PaymentAttempt, fact: DisputeFact) -> Dis
     row.save(force_insert=True)
     _freeze(payment, row)
     _record(payment, row, "opened", None)
+    _tell_staff(payment, row)
     return row
+
+
+def _tell_staff(payment: Payment, row: Dispute) -> None:
+    """Write to whoever decides about money; without any, nobody is told but the console.
+
+    Idempotent: by dispute and person. Enqueues: dispute-opened
+    """
+    people = get_user_model().objects.filter(is_staff=True, status=UserStatus.ACTIVE, groups__name="finance")
+    for person in people.order_by("pk"):
+        outbox.enqueue(
+            "dispute-opened",
+            user=person,
+            cause=f"dispute:{row.pk}:opened:{person.pk}",
+            context={
+                "payment_id": str(payment.pk),
+                "ref": row.ref,
+                "gateway": row.gateway,
+                "amount": display(row.amount, row.currency),
+                "reason": row.reason_code.replace("_", " ") or "not told",
+                "respond_by": f"by {row.respond_by:%-d %B %Y}" if row.respond_by else "as soon as you can",
+            },
+        )
 
 
 def _follow(row: Dispute, fact: DisputeFact) -> None:

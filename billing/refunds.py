@@ -16,13 +16,23 @@ import audit
 from billing import breaks, gateways, ledger, money
 from billing.errors import GatewayUnavailable, RefundNotPossible
 from billing.gateways.base import Gateway, GatewayError, RefundFact, RefundStatus, Rejected
-from billing.models import BreakKind, Payment, PaymentAttempt, Refund, RefundOrigin, RefundState
+from billing.models import (
+    BreakKind,
+    Payment,
+    PaymentAttempt,
+    Refund,
+    RefundMethod,
+    RefundOrigin,
+    RefundState,
+)
 from billing.models.payments import Counts
 from billing.models.refunds import REFUND_TRANSITIONS, RETURNED
 from billing.standing import collect, give_back, lock, purse, restand
 from core import jobs
 from core.ids import new_id
 from core.killpoints import reach
+from core.money import display
+from notifications import outbox
 
 log = structlog.get_logger("refunds")
 
@@ -42,9 +52,44 @@ def request(*, payment_id: uuid.UUID, amount: int, reason: str, actor: Any, keep
     Raises: RefundNotPossible. A gateway that fails now is asked again by the worker; the row says so.
     """
     with transaction.atomic():
+        refund = book(
+            payment_id=payment_id,
+            amount=amount,
+            reason=reason,
+            actor=actor,
+            cause=f"staff:{new_id()}",
+            keeps_credits=keeps_credits,
+        )
+    reach("refunds.requested")
+    send(refund.pk)
+    return Refund.objects.get(pk=refund.pk)
+
+
+@audit.writes("refund")
+def book(
+    *,
+    payment_id: uuid.UUID,
+    amount: int,
+    reason: str,
+    actor: Any,
+    cause: str,
+    keeps_credits: bool = False,
+    reference: str = "",
+) -> Refund:
+    """Write a refund of staff down; the worker sends it. With a `reference` staff has paid it back by other means, and
+    it is recorded at once.
+
+    Locks: payment → refund → wallet. Raises: RefundNotPossible.
+    """
+    with transaction.atomic():
         payment = lock(payment_id)
-        if not gateways.GATEWAYS[payment.gateway].refunds():
+        if not reference and not gateways.GATEWAYS[payment.gateway].refunds():
             raise RefundNotPossible(f"Refunds are not switched on at {payment.gateway}: pay it back by hand.")
+        if reference and not gateways.GATEWAYS[payment.gateway].is_remote:
+            raise RefundNotPossible("What was paid from a wallet goes back to that wallet.")
+        ref = f"manual:{reference}" if reference else ""
+        if ref and Refund.objects.filter(gateway=payment.gateway, ref=ref).exists():
+            raise RefundNotPossible("A refund with this reference has been recorded already.")
         if payment.disputes.filter(state="open").exists():
             raise RefundNotPossible("A dispute is open on this payment; the bank decides about the money first.")
         captured = payment.attempts.filter(counts=Counts.PRICE).order_by("-amount", "pk")
@@ -56,14 +101,15 @@ def request(*, payment_id: uuid.UUID, amount: int, reason: str, actor: Any, keep
             attempt,
             amount=amount,
             origin=RefundOrigin.STAFF,
-            cause=f"staff:{new_id()}",
+            cause=cause,
             reason=reason,
             actor=actor,
             keeps_credits=keeps_credits,
         )
-    reach("refunds.requested")
-    send(refund.pk)
-    return Refund.objects.get(pk=refund.pk)
+        if reference:
+            refund.method, refund.ref = RefundMethod.MANUAL, ref
+            _move(payment, refund, RefundState.PROCESSED)
+    return refund
 
 
 @audit.writes("refund")
@@ -336,7 +382,9 @@ def _move(payment: Payment, row: Refund, state: RefundState) -> None:
     if state == RefundState.FAILED:
         _undo(payment, row, was_returned=old in RETURNED)
     elif old == RefundState.REQUESTED:
+        before = payment.taken
         _give(payment, row)
+        _tell(payment, row, taken=payment.taken - before)
     row.save()
     audit.record(
         f"refund.{state.value}",
@@ -345,6 +393,31 @@ def _move(payment: Payment, row: Refund, state: RefundState) -> None:
         new={"state": state.value, "ref": row.ref, "error": row.error_message},
         metadata={"payment": payment.pk, "amount": row.amount, "currency": row.currency},
         user=payment.user_id,
+    )
+
+
+def _tell(payment: Payment, row: Refund, *, taken: int) -> None:
+    """Write to the customer that money goes back. What was never delivered has had its mail.
+
+    Idempotent: by refund. Enqueues: refund
+    """
+    if row.origin == RefundOrigin.REFUSED:
+        return
+    reasons = {RefundOrigin.SURPLUS: "You had paid for it already."}
+    kept = "What you bought stays yours."
+    outbox.enqueue(
+        "refund",
+        user=payment.user,
+        cause=f"refund:{row.pk}",
+        context={
+            "payment_id": str(payment.pk),
+            "refund_id": str(row.pk),
+            "amount": display(row.amount, row.currency),
+            "goods": payment.title,
+            "way": "by bank transfer" if row.method == RefundMethod.MANUAL else "the way they came",
+            "reason": reasons.get(RefundOrigin(row.origin), ""),
+            "consequence": f"{display(taken, payment.unit)} were taken back for it." if taken else kept,
+        },
     )
 
 

@@ -50,6 +50,9 @@ ROLES: dict[str, dict[str, str]] = {
         **_view("notifications", "mail"),
         "audit.approval": "view decide",
         "billing.staffgrant": "view give give_more void",
+        "billing.payment": "view refund",
+        "billing.break": "view resolve",
+        "billing.debt": "view waive",
     },
     "ops": {
         **_view("audit", "auditlog"),

@@ -245,7 +245,11 @@ MAIL_SECRETS = {  # made at rendering, never stored
 BILLING_QUOTES: dict[str, str] = {}  # an item's first word: what prices it, where the word is a higher app's
 BILLING_FULFILMENT = {"credits": "billing.fulfilment.credits", "top_up": "billing.fulfilment.top_up"}
 # What approvals can set off → the permission that its requester and its approver need.
-APPROVAL_ACTS = {"billing.staff_grants.carry_out": "billing.give_staffgrant"}
+APPROVAL_ACTS = {
+    "billing.staff_grants.carry_out": "billing.give_staffgrant",
+    "billing.staff_refunds.carry_out": "billing.refund_payment",
+    "billing.staff_refunds.carry_out_waiver": "billing.waive_debt",
+}
 BOOK_CHECKS = ["generation.books.checks"]
 METRICS_SOURCES = [
     "inbox.metrics.families",

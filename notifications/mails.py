@@ -31,6 +31,8 @@ TEMPLATES: dict[str, Template] = {
     "password-changed": _template(required="at device ip"),
     "payment-confirmation": _template(required="payment_id amount goods currency date"),
     "payment-failed": _template(required="payment_id amount reason"),
+    "refund": _template(required="payment_id refund_id amount goods way reason consequence"),
+    "dispute-opened": _template(required="payment_id ref gateway amount reason respond_by"),
     "headshot-generated": _template(required="job_id credits_used", optional="name link"),
     "headshot-failed": _template(required="job_id reason credits_returned", optional="name"),
     "export-ready": _template(required="days"),

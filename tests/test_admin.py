@@ -136,6 +136,11 @@ ACTS = {
     "audit_approval_refuse": {"finance"},
     "billing_wallet_give": {"support", "finance"},
     "billing_staffgrant_void": {"finance"},
+    "billing_payment_refund": {"finance"},
+    "billing_break_refund": {"finance"},
+    "billing_break_credit_in_part": {"finance"},
+    "billing_break_dismiss": {"finance"},
+    "billing_debt_waive": {"finance"},
 }
 
 

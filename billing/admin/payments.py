@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
+from django.http import HttpRequest
 from unfold.admin import TabularInline
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
+from audit.models import Approval
+from billing import staff_refunds
 from billing.models import (
     Break,
+    BreakKind,
     CreditPrice,
     Dispute,
     GatewayCursor,
@@ -18,7 +25,8 @@ from billing.models import (
     PaymentStart,
     Refund,
 )
-from core.admin import ReadOnlyModelAdmin
+from core.admin import ReadOnlyModelAdmin, ReasonForm, act
+from core.ids import new_id
 from core.money import display
 
 
@@ -31,6 +39,30 @@ def money(field: str, title: str) -> Any:
         return "" if amount is None or not row.currency else display(amount, row.currency)
 
     return column
+
+
+class RefundForm(ReasonForm):
+    amount = forms.IntegerField(
+        label="Amount, in minor units", min_value=1, widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1})
+    )
+    keeps_credits = forms.BooleanField(
+        label="Goodwill: the customer keeps what was bought", required=False, widget=UnfoldBooleanWidget
+    )
+    reference = forms.CharField(
+        label="Reference, if you have paid it back by hand",
+        required=False,
+        max_length=100,
+        widget=UnfoldAdminTextInputWidget,
+    )
+    # Sent twice, the form refunds once.
+    request_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
+    field_order = ["amount", "keeps_credits", "reference", "reason"]
+
+
+def _said(done: Refund | Approval) -> str:
+    if isinstance(done, Approval):
+        return "This waits for a colleague's approval."
+    return f"The refund is {done.state}."
 
 
 class _Rows(TabularInline):
@@ -86,6 +118,30 @@ class PaymentAdmin(ReadOnlyModelAdmin):
     search_help_text = "A whole payment, user or gateway order id, or the beginning of the e-mail address"
     ordering = ["-created_at", "-id"]
     inlines = [StartInline, AttemptInline, RefundInline, DisputeInline]
+    actions_detail = ["refund"]
+
+    def is_apt(self, act: str, found: Payment) -> bool:
+        return found.room > 0
+
+    @act(
+        "Refund",
+        permission="billing.refund_payment",
+        explanation="In minor units (paise, cents, kobo). Within the day's limits it is sent at once; beyond them, and "
+        "whenever you have paid it back by hand and give that payment's reference, a colleague has to approve.",
+        form=RefundForm,
+        variant=ActionVariant.DANGER,
+    )
+    def refund(self, request: HttpRequest, payment: Payment, given: dict[str, Any]) -> str:
+        done = staff_refunds.refund(
+            request_id=given["request_id"],
+            payment_id=payment.pk,
+            amount=given["amount"],
+            reason=given["reason"],
+            actor=request.user,
+            keeps_credits=given["keeps_credits"],
+            reference=given["reference"].strip(),
+        )
+        return _said(done)
 
 
 @admin.register(PaymentStart)
@@ -122,6 +178,7 @@ class RefundAdmin(ReadOnlyModelAdmin):
         "created_at",
         "payment",
         "origin",
+        "method",
         "state",
         money("amount", "Amount"),
         "keeps_credits",
@@ -184,6 +241,38 @@ class BreakAdmin(ReadOnlyModelAdmin):
     search_fields = ["cause__exact", "payment__id__exact"]
     search_help_text = "A whole cause or payment id"
     ordering = ["-created_at", "-id"]
+    actions_detail = ["refund", "credit_in_part", "dismiss"]
+
+    def is_apt(self, act: str, found: Break) -> bool:
+        if found.resolved_at is not None:
+            return False
+        if act == "refund":
+            return found.kind in staff_refunds.OF_A_PAYMENT
+        return act != "credit-in-part" or found.kind == BreakKind.UNDERPAID
+
+    @act(
+        "Refund",
+        permission="billing.resolve_break",
+        explanation="Sends back the amount at stake; beyond the day's limits a colleague has to approve.",
+        variant=ActionVariant.DANGER,
+    )
+    def refund(self, request: HttpRequest, row: Break, given: dict[str, Any]) -> str:
+        return _said(staff_refunds.refund_break(break_id=row.pk, reason=given["reason"], actor=request.user))
+
+    @act(
+        "Credit in part",
+        permission="billing.resolve_break",
+        explanation="What has come becomes the price, and that part of the goods is given, rounded down.",
+        variant=ActionVariant.PRIMARY,
+    )
+    def credit_in_part(self, request: HttpRequest, row: Break, given: dict[str, Any]) -> str:
+        payment = staff_refunds.credit_in_part(break_id=row.pk, reason=given["reason"], actor=request.user)
+        return f"Given: {display(payment.granted, payment.unit)}."
+
+    @act("Dismiss", permission="billing.resolve_break", explanation="Closes it without an act. Say what was done.")
+    def dismiss(self, request: HttpRequest, row: Break, given: dict[str, Any]) -> str:
+        staff_refunds.dismiss(break_id=row.pk, reason=given["reason"], actor=request.user)
+        return "Dismissed."
 
 
 @admin.register(GatewayCursor)

@@ -11,7 +11,7 @@ from unfold.admin import TabularInline
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from billing import staff_grants
+from billing import staff_grants, staff_refunds
 from billing.models import (
     BookCheck,
     CreditLot,
@@ -38,6 +38,10 @@ class GrantForm(ReasonForm):
     # Sent twice, the form gives once.
     grant_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
     field_order = ["amount", "reason"]
+
+
+class WaiverForm(ReasonForm):
+    request_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
 
 
 @admin.register(Wallet)
@@ -134,12 +138,29 @@ class FreezeAdmin(ReadOnlyModelAdmin):
 @admin.register(Debt)
 class DebtAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "user", "unit", "amount", "remaining", "waived", "is_blocking", "cause"]
+    actions_detail = ["waive"]
     list_display_links = ["created_at"]
     list_select_related = ["user"]
     list_filter = ["unit", "is_blocking"]
     search_fields = ["cause__exact", "user__id__exact", "user__email__startswith"]
     search_help_text = "A whole cause or user id, or the beginning of the e-mail address"
     ordering = ["-id"]
+
+    def is_apt(self, act: str, found: Debt) -> bool:
+        return found.remaining > 0
+
+    @act(
+        "Waive",
+        permission="billing.waive_debt",
+        explanation="Gives up what remains; beyond the day's limits a colleague has to approve.",
+        form=WaiverForm,
+        variant=ActionVariant.DANGER,
+    )
+    def waive(self, request: HttpRequest, debt: Debt, given: dict[str, Any]) -> str:
+        done = staff_refunds.waive(
+            request_id=given["request_id"], debt_id=debt.pk, reason=given["reason"], actor=request.user
+        )
+        return "Waived." if isinstance(done, Debt) else "This waits for a colleague's approval."
 
 
 @admin.register(SignUpGrant)

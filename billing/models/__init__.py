@@ -21,7 +21,7 @@ from billing.models.payments import (
     PaymentState,
 )
 from billing.models.reconciliation import Break, BreakKind, GatewayCursor
-from billing.models.refunds import Dispute, DisputeState, Refund, RefundOrigin, RefundState
+from billing.models.refunds import Dispute, DisputeState, Refund, RefundMethod, RefundOrigin, RefundState
 
 __all__ = [
     "BookCheck",
@@ -45,6 +45,7 @@ __all__ = [
     "PaymentState",
     "PromoSpending",
     "Refund",
+    "RefundMethod",
     "RefundOrigin",
     "RefundState",
     "SignUpGrant",

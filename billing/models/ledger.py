@@ -330,6 +330,7 @@ class Debt(UUIDModel):
             models.Index(fields=["user"], condition=Q(remaining__gt=0), name="debt_open_of_user"),
             models.Index(fields=["user", "-id"], name="debt_of_user"),
         ]
+        permissions = [("waive_debt", "Can waive debts, within APPROVAL_LIMITS a day alone")]
 
     def __str__(self) -> str:
         return self.cause

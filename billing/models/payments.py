@@ -133,6 +133,7 @@ class Payment(UUIDModel):
             models.Index(fields=["gateway", "state"], name="payment_gateway_state"),
             models.Index(fields=["updated_at"], name="payment_updated"),
         )
+        permissions = (("refund_payment", "Can refund payments, within APPROVAL_LIMITS a day alone"),)
 
     def __str__(self) -> str:
         return f"payment {self.pk}"

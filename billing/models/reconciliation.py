@@ -48,6 +48,7 @@ class Break(UUIDModel):
             models.Index(fields=["-created_at", "-id"], name="break_newest"),
             models.Index(fields=["-created_at"], condition=Q(resolved_at=None), name="break_open"),
         ]
+        permissions = (("resolve_break", "Can resolve what could not be applied by itself"),)
 
     def __str__(self) -> str:
         return self.cause

@@ -40,6 +40,13 @@ class RefundOrigin(models.TextChoices):
     GATEWAY = "gateway"
 
 
+class RefundMethod(models.TextChoices):
+    """manual: staff pays it back by other means and enters that payment's reference."""
+
+    GATEWAY = "gateway"
+    MANUAL = "manual"
+
+
 class Refund(UUIDModel):
     """One refund of one capture.
 
@@ -56,6 +63,7 @@ class Refund(UUIDModel):
     currency = models.CharField(max_length=3)
     state = models.CharField(max_length=9, choices=RefundState, default=RefundState.REQUESTED)
     origin = models.CharField(max_length=7, choices=RefundOrigin)
+    method = models.CharField(max_length=7, choices=RefundMethod, default=RefundMethod.GATEWAY)
     reason = models.CharField(max_length=500, blank=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     keeps_credits = models.BooleanField(default=False)

@@ -28,6 +28,23 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reason": "The bank declined the payment.",
     },
     "mfa-changed": {"change": "reset", "reason": "Lost the phone."},
+    "refund": {
+        "payment_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829301",
+        "refund_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829309",
+        "amount": "₹499.00",
+        "goods": "Basic, 100 credits",
+        "way": "the way they came",
+        "reason": "",
+        "consequence": "100 credits were taken back for it.",
+    },
+    "dispute-opened": {
+        "payment_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829301",
+        "ref": "disp_Ex01",
+        "gateway": "razorpay",
+        "amount": "₹499.00",
+        "reason": "goods not received",
+        "respond_by": "by 21 November 2026",
+    },
     "headshot-generated": {"job_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829302", "credits_used": 50, "name": "Passport"},
     "headshot-failed": {
         "job_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829302",
