@@ -247,7 +247,7 @@ def tell(payment: Payment, *, is_fresh: bool, failed: Sequence[PaymentAttempt]) 
     if is_fresh and payment.fulfilment == Fulfilment.REFUSED:
         reason = f"What you ordered could not be delivered: {payment.failure_message}. Your money goes back in full."
         _tell_failed(payment, f"payment:{payment.pk}:refused", payment.received, reason)
-    elif is_fresh and payment.state != PaymentState.REFUNDED:
+    elif is_fresh and payment.state != PaymentState.REFUNDED and payment.fulfils != "subscription":
         _confirm(payment)
     for row in failed:
         if not payment.is_paid:

@@ -35,6 +35,36 @@ class RefundNotPossible(Error):
     message = "This much cannot be refunded on this payment."
 
 
+class SubscriptionExists(Error):
+    code = "subscription_exists"
+    status = 409
+    message = "You have a subscription already; change its plan, or end it first."
+
+
+class SubscriptionNotActive(Error):
+    code = "subscription_not_active"
+    status = 409
+    message = "Only an active subscription that is not about to end can change its plan."
+
+
+class SubscriptionEnded(Error):
+    code = "subscription_ended"
+    status = 409
+    message = "This subscription has ended or was never paid; begin a new one."
+
+
+class NoSubscription(Error):
+    code = "no_subscription"
+    status = 409
+    message = "There is nothing to manage before a first subscription."
+
+
+class PaymentDeclined(Error):
+    code = "payment_declined"
+    status = 402
+    message = "The card on file was not charged; nothing was changed."
+
+
 class GatewayUnavailable(Error):
     code = "gateway_unavailable"
     status = 503

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Case, DateTimeField, F, Q, QuerySet, Value, When
 from django.db.models.functions import Least, Now
 
-from billing import breaks, disputes, gateways, payments
+from billing import breaks, disputes, gateways, payments, subscriptions
 from billing.errors import GatewayUnavailable
 from billing.gateways.base import (
     AttemptFact,
@@ -347,6 +347,8 @@ def look_at_start(gateway: Gateway, ref: str) -> Payment | None:
     if begun is None:
         reference = gateway.fetch_start(ref).reference
         begun = PaymentStart.objects.filter(gateway=gateway.name, reference=reference).select_related("payment").first()
+        if begun is None and gateway.name == subscriptions.GATEWAY and reference.startswith("in_"):
+            return subscriptions.look_at_invoice(reference)
     return payments.refresh(begun.payment) if begun else None
 
 

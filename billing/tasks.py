@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from billing import books, ledger, reconcile, refunds
+from billing import books, ledger, reconcile, refunds, subscriptions
 from core import jobs
 
 
@@ -17,6 +17,17 @@ def walk_gateways() -> None:
 @jobs.task("billing.send_refunds", queue="providers")
 def send_refunds() -> None:
     refunds.send_due()
+
+
+@jobs.task("billing.poll_subscriptions", queue="providers")
+def poll_subscriptions() -> None:
+    subscriptions.poll()
+
+
+@jobs.task("billing.tend_subscriptions")
+def tend_subscriptions() -> None:
+    subscriptions.grant_months()
+    subscriptions.tell_expiring()
 
 
 @jobs.task("billing.expire_credits")

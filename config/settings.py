@@ -205,6 +205,8 @@ WAKE_EVERY_S: dict[str, float] = {
     "billing.poll_payments": 5,
     "billing.send_refunds": 15,
     "billing.walk_gateways": 300,
+    "billing.poll_subscriptions": 30,
+    "billing.tend_subscriptions": 600,
     "billing.expire_credits": 60,
     "billing.check_books": 300,
 }
@@ -243,7 +245,11 @@ MAIL_SECRETS = {  # made at rendering, never stored
     "password-reset": "accounts.resets.mail_secrets",
 }
 BILLING_QUOTES: dict[str, str] = {}  # an item's first word: what prices it, where the word is a higher app's
-BILLING_FULFILMENT = {"credits": "billing.fulfilment.credits", "top_up": "billing.fulfilment.top_up"}
+BILLING_FULFILMENT = {
+    "credits": "billing.fulfilment.credits",
+    "top_up": "billing.fulfilment.top_up",
+    "subscription": "billing.subscriptions.deliver",
+}
 # What approvals can set off → the permission that its requester and its approver need.
 APPROVAL_ACTS = {
     "billing.staff_grants.carry_out": "billing.give_staffgrant",

@@ -15,8 +15,8 @@ from rest_framework.test import APIRequestFactory
 
 from accounts.api import tokens
 from accounts.models import Session, User
-from billing import payments
-from billing.models import Payment, Wallet
+from billing import payments, subscriptions
+from billing.models import Payment, Subscription, Wallet
 from core.api.permissions import staff
 from core.api.views import ViewSet
 from core.errors import Error
@@ -35,6 +35,7 @@ PUBLIC = {
     "auth_confirm_email",
     "credits_packages",
     "payments_pricing",
+    "subscriptions_plans",
     "generations_operations",
     "webhooks_receive",
 }
@@ -181,11 +182,14 @@ def things_of(person: User) -> dict[str, Any]:
     fund(person, 100)
     with pytest.raises(Error):  # nothing listens at the gateway's address, but the payment is there
         payments.start(user=person, item="package:BASIC", gateway="razorpay")
+    with pytest.raises(Error):
+        subscriptions.start(user=person, plan="starter", interval="month")
     photo = photo_of(person)
     return {
         "photos": photo.pk,
         "generations": order(person, photo).pk,
         "payments": Payment.objects.get(user=person).pk,
+        "subscriptions": Subscription.objects.get(user=person).pk,
         "wallets": Wallet.objects.filter(user=person).earliest("id").pk,
         "users/me/sessions": open_session(person).pk,
     }
@@ -195,7 +199,7 @@ def things_of(person: User) -> dict[str, Any]:
 def test_to_strangers_and_colleagues_alices_things_do_not_exist(settings: Any, alice: User, tmp_path: Any) -> None:
     settings.RATELIMIT_ENABLE = False
     settings.MEDIA_ROOT = tmp_path
-    settings.RAZORPAY_BASE_URL = settings.MAGIC_HOUR_BASE_URL = "http://127.0.0.1:1"
+    settings.RAZORPAY_BASE_URL = settings.STRIPE_BASE_URL = settings.MAGIC_HOUR_BASE_URL = "http://127.0.0.1:1"
     things = things_of(alice)
     before = snapshot(alice)
     strangers = {"bob": make_user("bob@example.com")} | {
@@ -232,6 +236,7 @@ def snapshot(person: User) -> list[Any]:
     return [
         list(Generation.objects.filter(user=person).values_list("pk", "state", "deleted_at")),
         list(Payment.objects.filter(user=person).values_list("pk", "state")),
+        list(Subscription.objects.filter(user=person).values_list("pk", "state", "ends_now", "cancel_at_period_end")),
         list(Photo.objects.filter(user=person).values_list("pk", flat=True)),
         list(Wallet.objects.filter(user=person).order_by("pk").values_list("pk", "balance", "held")),
         Session.objects.filter(user=person).exclude(ended_at=None).count(),

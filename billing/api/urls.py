@@ -6,5 +6,6 @@ from django.urls import include, path
 
 urlpatterns = [
     path("", include("billing.api.payments.urls")),
+    path("", include("billing.api.subscriptions.urls")),
     path("", include("billing.api.wallets.urls")),
 ]

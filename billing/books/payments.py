@@ -113,7 +113,8 @@ CHECKS: tuple[Check, ...] = (
             FROM billing_ledgertransaction t
             JOIN billing_ledgerentry e ON e.transaction_id = t.id
             JOIN billing_wallet w ON w.id = e.wallet_id AND w.user_id = p.user_id AND w.kind = p.wallet_kind
-            WHERE t.key = 'payment:' || p.id || ':grant'
+            WHERE t.subject_id = p.id AND (t.key = 'payment:' || p.id || ':grant' OR
+                t.key LIKE 'payment:' || p.id || ':grant:%%')  -- a year's later months
         ) g ON true
         WHERE coalesce(g.total, 0) <> p.granted
            OR p.granted <> CASE WHEN p.fulfilment <> 'fulfilled' OR p.wallet_kind = '' THEN 0

@@ -22,6 +22,15 @@ from billing.models.payments import (
 )
 from billing.models.reconciliation import Break, BreakKind, GatewayCursor
 from billing.models.refunds import Dispute, DisputeState, Refund, RefundMethod, RefundOrigin, RefundState
+from billing.models.subscriptions import (
+    GatewayCustomer,
+    Interval,
+    Plan,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionInvoice,
+    SubscriptionState,
+)
 
 __all__ = [
     "BookCheck",
@@ -34,8 +43,10 @@ __all__ = [
     "DisputeState",
     "Freeze",
     "GatewayCursor",
+    "GatewayCustomer",
     "Hold",
     "HouseKind",
+    "Interval",
     "LedgerEntry",
     "LedgerTransaction",
     "Package",
@@ -43,6 +54,7 @@ __all__ = [
     "PaymentAttempt",
     "PaymentStart",
     "PaymentState",
+    "Plan",
     "PromoSpending",
     "Refund",
     "RefundMethod",
@@ -50,6 +62,10 @@ __all__ = [
     "RefundState",
     "SignUpGrant",
     "StaffGrant",
+    "Subscription",
+    "SubscriptionChange",
+    "SubscriptionInvoice",
+    "SubscriptionState",
     "UserWalletKind",
     "Wallet",
 ]

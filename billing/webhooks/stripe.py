@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from billing import gateways, reconcile
+from billing import gateways, reconcile, subscriptions
 from billing.gateways.base import Gateway, Rejected
 from billing.models import Payment
 from inbox.deliveries import Outcome
@@ -50,6 +50,12 @@ def handle(event: dict[str, Any], *, stale: bool) -> Outcome:
             return _outcome(reconcile.look_at_refund(gateway, gateway.fetch_refund(ref)) if ref else None)
         if name in _DISPUTE_EVENTS:
             return _outcome(reconcile.look_at_dispute(gateway, gateway.fetch_dispute(ref)) if ref else None)
+        if name.startswith("customer.subscription."):
+            found = subscriptions.look_at(ref, _named(event, "metadata", "subscription"))
+            return Outcome.PROCESSED if found else Outcome.UNMATCHED
+        if name.startswith("invoice."):
+            found = subscriptions.look_at(_named(event, "parent", "subscription_details", "subscription"))
+            return Outcome.PROCESSED if found else Outcome.UNMATCHED
     except Rejected as error:
         # Validly signed, yet Stripe does not know the object (any more): nothing to look at.
         if error.status in (400, 404):
@@ -66,9 +72,9 @@ def _outcome(payment: Payment | None) -> Outcome:
     return Outcome.PROCESSED if payment else Outcome.UNMATCHED
 
 
-def _named(event: dict[str, Any], field: str) -> str:
+def _named(event: dict[str, Any], *path: str) -> str:
     """A field of the object in the event, or nothing: the body is signed, its shape is still not ours to trust."""
     found: Any = event
-    for name in ("data", "object", field):
+    for name in ("data", "object", *path):
         found = found.get(name) if isinstance(found, dict) else None
     return found if isinstance(found, str) and found.isprintable() else ""

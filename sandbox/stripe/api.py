@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from sandbox.box import Box, box_of
 from sandbox.state import Doc
-from sandbox.stripe import customers, forms, intents, objects, refunds, sessions
+from sandbox.stripe import customers, forms, intents, objects, prices, refunds, sessions, subscriptions
 from sandbox.stripe.errors import StripeError
 from sandbox.tokens import new_id
 
@@ -178,6 +178,65 @@ async def edit_customer(call: Call) -> Doc:
     return view(call, customers.edit(call.box, call.the("customer"), call.params))
 
 
+async def create_product(call: Call) -> Doc:
+    return view(call, prices.create_product(call.box, call.params))
+
+
+async def create_price(call: Call) -> Doc:
+    return view(call, prices.create(call.box, call.params))
+
+
+async def list_prices(call: Call) -> Doc:
+    return prices.listed(call.box, call.params)
+
+
+async def create_subscription(call: Call) -> Doc:
+    made = subscriptions.create(call.box, {name: value for name, value in call.params.items() if name != "expand"})
+    return view(call, made)
+
+
+async def edit_subscription(call: Call) -> Doc:
+    return view(call, subscriptions.edit(call.box, call.the("subscription"), call.params))
+
+
+async def end_subscription(call: Call) -> Doc:
+    forms.refuse_unknown(call.params, {"prorate", "invoice_now"})
+    return view(call, subscriptions.end(call.box, call.the("subscription")))
+
+
+async def list_invoice_payments(call: Call) -> Doc:
+    """By invoice, or by what pays: `payment[type]=payment_intent&payment[payment_intent]=pi_…`."""
+    asked = dict(call.params)
+    paying = asked.pop("payment", None)
+    found = objects.listed(call.box, "invoice_payment", asked, url="/v1/invoice_payments", by=("invoice", "status"))
+    if isinstance(paying, dict):
+        wanted = paying.get("payment_intent")
+        docs = objects.every(call.box, "invoice_payment")
+        found["data"] = [objects.public(doc) for doc in docs if doc["payment"]["payment_intent"] == wanted]
+    return found
+
+
+async def list_invoices(call: Call) -> Doc:
+    asked = dict(call.params)
+    subscription = asked.pop("subscription", None)
+    if subscription is None:
+        return objects.listed(call.box, "invoice", asked, url="/v1/invoices", by=("customer", "status"))
+    paths = [path.removeprefix("data.") for path in objects.expands(asked)]
+    docs = objects.every(call.box, "invoice", parent=str(subscription))
+    shown = [objects.shown(call.box, doc, paths) for doc in docs[: forms.whole(asked, "limit", 10)]]
+    return {"object": "list", "url": "/v1/invoices", "has_more": len(docs) > len(shown), "data": shown}
+
+
+async def open_portal(call: Call) -> Doc:
+    forms.refuse_unknown(call.params, {"customer", "return_url"})
+    customer = objects.load(call.box, "customer", forms.required(call.params, "customer"), param="customer", status=400)
+    portal = objects.made(
+        "billing_portal.session", customer=customer["id"], return_url=forms.text(call.params, "return_url")
+    )
+    portal["url"] = f"{call.origin}/stripe/dashboard#{customer['id']}"
+    return portal
+
+
 async def unknown(call: Call) -> Doc:
     raise StripeError("Unrecognized request URL. Please see https://stripe.com/docs.", status=404)
 
@@ -226,6 +285,19 @@ routes = [
     *readable("/customers", "customer", "email"),
     post("/customers", create_customer),
     post("/customers/{id}", edit_customer),
+    *readable("/products", "product"),
+    post("/products", create_product),
+    get("/prices", list_prices),
+    get("/prices/{id}", one("price")),
+    post("/prices", create_price),
+    *readable("/subscriptions", "subscription", "customer", "status"),
+    post("/subscriptions", create_subscription),
+    post("/subscriptions/{id}", edit_subscription),
+    Route("/subscriptions/{id}", endpoint(end_subscription), methods=["DELETE"]),
+    get("/invoices", list_invoices),
+    get("/invoices/{id}", one("invoice")),
+    get("/invoice_payments", list_invoice_payments),
+    post("/billing_portal/sessions", open_portal),
     *readable("/balance_transactions", "balance_transaction", "source", "type"),
     *readable("/events", "event", "type"),
     get("/payment_methods/{id}", one("payment_method")),

@@ -28,11 +28,11 @@ from sandbox.pages import (
     wants_json,
 )
 from sandbox.state import Doc
-from sandbox.stripe import disputes, objects, refunds
+from sandbox.stripe import disputes, objects, refunds, subscriptions
 from sandbox.stripe.errors import StripeError
 
 HOME = "/stripe/dashboard"
-KINDS = {"charges": "charge", "refunds": "refund", "disputes": "dispute"}
+KINDS = {"charges": "charge", "refunds": "refund", "disputes": "dispute", "subscriptions": "subscription"}
 PAGE_LENGTH = 50
 
 
@@ -52,6 +52,9 @@ async def home(request: Request) -> Response:
         table(("Dispute", "Charge", "Amount", "State", "Acts"), (_dispute_row(doc) for doc in found("dispute"))),
         Html("<h2>Refunds</h2>"),
         table(("Refund", "Charge", "Amount", "State", "Acts"), (_refund_row(doc) for doc in found("refund"))),
+        Html("<h2>Subscriptions</h2>"),
+        table(("Subscription", "Price", "State", "Period ends", "Clock"),
+              (_subscription_row(doc) for doc in found("subscription"))),
         Html("<h2>Payment intents</h2>"),
         table(("Intent", "Amount", "State", "Created", ""), (_open_row(doc, "amount") for doc in
                                                               found("payment_intent"))),
@@ -98,6 +101,19 @@ def _refund_row(refund: Doc) -> list[object]:
     return [code(refund["id"]), code(refund["charge"]), _money(refund), tag(refund["status"]), joined(acts)]
 
 
+def _subscription_row(subscription: Doc) -> list[object]:
+    path = f"{HOME}/subscriptions/{subscription['id']}"
+    item = subscriptions.item_of(subscription)
+    labels = {"renew": "To the period's end", "fail": "To its end, card fails", "retry": "Try again",
+              "give-up": "Give up", "lapse": "Lapse"}  # fmt: skip
+    acts = [button(f"{path}/{act}", label) for act, label in labels.items()]
+    return [
+        code(subscription["id"]), money(item["price"]["unit_amount"], subscription["currency"].upper()),
+        tag(subscription["status"]), clock(item["current_period_end"]),
+        joined(acts) if subscription["status"] in subscriptions.LIVE else EMPTY,
+    ]  # fmt: skip
+
+
 def _open_row(doc: Doc, amount: str) -> list[object]:
     return [
         code(doc["id"]), _money(doc, amount), tag(doc["status"]), clock(doc["created"]),
@@ -128,6 +144,10 @@ def _do(box: Box, kind: str, doc: Doc, act: str, form: dict[str, str]) -> Doc:
             return refunds.succeed(box, doc)
         case "refund", "fail":
             return refunds.fail(box, doc)
+        case "subscription", "card":
+            return subscriptions.set_card(box, doc, form.get("card", "pm_card_visa"))
+        case "subscription", act if act in subscriptions.ACTS:
+            return subscriptions.tick(box, doc, act)
         case "dispute", verdict:
             return disputes.decide(box, doc, verdict)
     raise StripeError("There is no such act", status=404)

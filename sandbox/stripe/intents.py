@@ -133,7 +133,7 @@ def pay(
             objects.save(box, intent)
             sent = announce(box, "payment_intent.processing", intent)
             box.agenda.after(box.tuned("pending_s"), "stripe.complete", intent["id"])
-            return sent + _tell_session(box, intent)
+            return sent + _tell_maker(box, intent)
     sent = _succeed(box, intent, charge)
     if card.is_disputed:
         disputes.create(box, charge, reason="fraudulent")
@@ -230,7 +230,7 @@ def _succeed(box: Box, intent: Doc, charge: Doc) -> list[str]:
         sent = announce_charge(box, "charge.succeeded", charge, intent)
         event = "payment_intent.succeeded" if is_captured else "payment_intent.amount_capturable_updated"
         sent += announce(box, event, intent)
-        return sent + _tell_session(box, intent)
+        return sent + _tell_maker(box, intent)
 
 
 def _take(box: Box, intent: Doc, charge: Doc, amount: int) -> None:
@@ -310,9 +310,12 @@ def is_first(intent: Doc) -> bool:
     return magic.sending(intent["amount"]).is_first
 
 
-def _tell_session(box: Box, intent: Doc) -> list[str]:
-    from sandbox.stripe import sessions
+def _tell_maker(box: Box, intent: Doc) -> list[str]:
+    """Whoever made the intent follows it."""
+    from sandbox.stripe import invoices, sessions
 
+    if intent["_invoice"]:
+        return invoices.follow(box, intent)
     return sessions.follow(box, intent) if intent["_session"] else []
 
 

@@ -25,6 +25,12 @@ PREFIXES = {
     "customer": "cus_",
     "balance_transaction": "txn_",
     "event": "evt_",
+    "product": "prod_",
+    "price": "price_",
+    "subscription": "sub_",
+    "invoice": "in_",
+    "invoice_payment": "inpay_",
+    "billing_portal.session": "bps_",
 }
 # Where an id names another object, for `expand`.
 LINKS = {
@@ -34,6 +40,8 @@ LINKS = {
     "customer": "customer",
     "payment_method": "payment_method",
     "balance_transaction": "balance_transaction",
+    "latest_invoice": "invoice",
+    "product": "product",
 }
 
 
@@ -84,7 +92,7 @@ def listed(box: Box, kind: str, params: Mapping[str, Any], *, url: str, by: tupl
     if not 1 <= limit <= 100:
         raise StripeError("This value must be between 1 and 100.", "limit", "parameter_invalid_integer")
     window = _window(params.get("created"))
-    wanted = {name: params[name] for name in by if params.get(name)}
+    wanted = {name: params[name] for name in by if params.get(name, "all") != "all"}
     found = [
         doc
         for doc in every(box, kind)
@@ -131,15 +139,20 @@ def expands(params: Mapping[str, Any]) -> list[str]:
 
 def shown(box: Box, doc: Doc, paths: list[str]) -> Doc:
     """The public object, with what `expand` names in the place of its id."""
+    if doc["object"] == "invoice":
+        from sandbox.stripe import invoices
+
+        return invoices.view(box, doc, paths)
     view = public(doc)
     for path in paths:
-        name, _, rest = path.partition(".")
+        name = path.partition(".")[0]
         if name not in view:
             raise StripeError(f"This property cannot be expanded ({path}).", "expand", "property_cannot_be_expanded")
         id = view[name] if isinstance(view[name], str) else (view[name] or {}).get("id")
         linked = find(box, LINKS.get(name, ""), id)
         if linked is not None:
-            view[name] = shown(box, linked, [rest] if rest else [])
+            inner = [other.partition(".")[2] for other in paths if other.startswith(f"{name}.")]
+            view[name] = shown(box, linked, inner)
     return view
 
 

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from accounts.models import User
 from billing import gateways, payments, reconcile, refunds
 from billing.errors import CurrencyNotSold, GatewayUnavailable, RefundNotPossible
-from billing.gateways import monnify, razorpay, stripe
+from billing.gateways import monnify, razorpay, stripe_wire
 from billing.gateways.base import (
     AttemptFact,
     AttemptStatus,
@@ -90,7 +90,7 @@ SHOPS = {
     "stripe": Shop(
         name="stripe",
         currency="USD",
-        module=stripe,
+        module=stripe_wire,
         pay=lambda sandbox, ref: sandbox.stripe_checkout(ref),
         give_back=lambda sandbox, ref, amount: sandbox.stripe_dashboard("charges", ref, "refund", amount=amount),
         header="stripe-signature",

@@ -26,7 +26,8 @@ from billing.gateways.base import (
     Unclear,
     Unreachable,
 )
-from billing.gateways.stripe import API_VERSION, Stripe
+from billing.gateways.stripe import Stripe
+from billing.gateways.stripe_wire import API_VERSION
 from core.ids import new_id
 
 INTENT = {

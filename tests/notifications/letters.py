@@ -27,6 +27,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "amount": "₹499.00",
         "reason": "The bank declined the payment.",
     },
+    "subscription-started": {
+        "plan": "Pro",
+        "amount": "$29.99",
+        "credits": "500",
+        "period_end": "21 December 2026",
+    },
+    "subscription-renewed": {
+        "plan": "Pro",
+        "amount": "$29.99",
+        "credits": "500",
+        "period_end": "21 December 2026",
+    },
+    "subscription-payment-failed": {"plan": "Pro", "amount": "$29.99"},
+    "subscription-expiring": {"plan": "Pro", "days": "7", "period_end": "21 December 2026"},
+    "subscription-canceled": {"plan": "Pro", "credits_lost": "120"},
     "mfa-changed": {"change": "reset", "reason": "Lost the phone."},
     "refund": {
         "payment_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829301",

@@ -1,0 +1,136 @@
+"""Another plan: a dearer one at once, for the rest of the period; a cheaper one from the next period on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+import audit
+from billing import gateways, payments, plans
+from billing.errors import PaymentDeclined, SubscriptionNotActive
+from billing.gateways import stripe_subscriptions as stripe
+from billing.gateways.base import GatewayError, Rejected
+from billing.models import Interval, Plan, Subscription, SubscriptionChange, SubscriptionInvoice, SubscriptionState
+from billing.subscriptions import goods, rows
+from billing.subscriptions.opening import GATEWAY
+from billing.subscriptions.refreshing import refresh
+from core.errors import BadGateway
+from core.idempotency import Claim
+
+
+@audit.writes("subscription")
+def change(*, subscription: Subscription, plan: str, claim: Claim | None = None) -> Subscription:
+    """Move an active subscription to another plan of the same interval.
+
+    Idempotent: by state; a claim resumes the upgrade that it was bound to.
+    Raises: Invalid, SubscriptionNotActive, PaymentDeclined, GatewayUnavailable, BadGateway.
+    """
+    gateways.get(GATEWAY)
+    row = Subscription.objects.select_related("plan", "next_plan").get(pk=subscription.pk)
+    wanted = plans.named(plan, row.plan.interval)
+    try:
+        if claim and claim.subject_id:
+            _pay_for(SubscriptionChange.objects.get(pk=claim.subject_id, subscription=row))
+            return refresh(row)
+        if row.state != SubscriptionState.ACTIVE or row.cancel_at_period_end or not row.ref:
+            raise SubscriptionNotActive
+        if wanted.amount > row.plan.amount:
+            if row.next_plan is not None:
+                _later(row, row.plan)  # else the upgrade would be charged against the cheaper plan that was to come
+            asked = _ask(row, wanted, claim)
+            _pay_for(asked)
+        elif wanted != row.plan or row.next_plan is not None:
+            _later(row, wanted)
+        return refresh(row)
+    except GatewayError as error:
+        raise payments.for_client(error, unclear="unknown", unreached="none") from error
+
+
+def _later(row: Subscription, wanted: Plan) -> None:
+    """Set the next period's plan. Idempotent: by state at the gateway."""
+    stripe.change_later(ref=str(row.ref), item_ref=row.item_ref, price_ref=plans.price_of(wanted))
+
+
+def _ask(row: Subscription, wanted: Plan, claim: Claim | None) -> SubscriptionChange:
+    """Write the upgrade down with what it gives: the difference for the time that is left."""
+    plans.price_of(wanted)
+    with transaction.atomic():
+        locked = rows.lock(row.pk)
+        if locked.state != SubscriptionState.ACTIVE or locked.period_start is None:
+            raise SubscriptionNotActive
+        start, end = _current(locked)
+        now = timezone.now().replace(microsecond=0)
+        left = max(0.0, min((end - now).total_seconds(), (end - start).total_seconds()))
+        credits = int((wanted.credits - locked.plan.credits) * int(left) // max(1, int((end - start).total_seconds())))
+        fresh = SubscriptionChange(
+            subscription=locked,
+            old_plan=locked.plan,
+            new_plan=wanted,
+            period_start=locked.period_start,
+            asked_at=now,
+            credits=max(0, credits),
+        )
+        SubscriptionChange.objects.bulk_create([fresh], ignore_conflicts=True)
+        asked = SubscriptionChange.objects.exclude(state=SubscriptionChange.State.REFUSED).get(
+            subscription=locked, new_plan=wanted, period_start=locked.period_start
+        )
+        audit.record(
+            "subscription.upgrade_asked",
+            locked,
+            new={"plan": str(wanted), "credits": asked.credits},
+            user=locked.user_id,
+        )
+        if claim:
+            claim.bind(asked.pk)
+    return asked
+
+
+def _current(row: Subscription) -> tuple[datetime, datetime]:
+    """The time that the credits in hand are for: the month of a year, else the period."""
+    assert row.period_start is not None and row.period_end is not None  # noqa: PT018
+    if row.plan.interval == Interval.YEAR:
+        year = SubscriptionInvoice.objects.filter(subscription=row, months__gt=0).order_by("-pk").first()
+        if year is not None and year.period_start is not None:
+            return goods.add_months(year.period_start, year.months - 1), goods.add_months(
+                year.period_start, year.months
+            )
+    return row.period_start, row.period_end
+
+
+def _pay_for(asked: SubscriptionChange) -> None:
+    """Let the gateway charge for an upgrade. Idempotent: by the change.
+
+    Raises: PaymentDeclined, BadGateway; then nothing has changed. Other GatewayErrors leave it open.
+    """
+    if asked.state != SubscriptionChange.State.REQUESTED:
+        return
+    row = asked.subscription
+    try:
+        stripe.upgrade(
+            ref=str(row.ref),
+            item_ref=row.item_ref,
+            price_ref=plans.price_of(asked.new_plan),
+            asked_at=int(asked.asked_at.timestamp()),
+            key=f"change:{asked.pk}",
+        )
+    except Rejected as error:
+        _refuse(asked, error)
+        if error.status == 402:
+            raise PaymentDeclined(f"The card on file was not charged: {error}") from error
+        raise BadGateway(f"{row.gateway} refused this change: {error}") from error
+
+
+def _refuse(asked: SubscriptionChange, error: Rejected) -> None:
+    with transaction.atomic():
+        row = rows.lock(asked.subscription_id)
+        SubscriptionChange.objects.filter(pk=asked.pk, state=SubscriptionChange.State.REQUESTED).update(
+            state=SubscriptionChange.State.REFUSED, error_message=str(error)[:500]
+        )
+        audit.record(
+            "subscription.upgrade_refused",
+            row,
+            new={"plan": str(asked.new_plan), "error": str(error)[:200]},
+            user=row.user_id,
+        )
