@@ -89,6 +89,7 @@ def settings(server: servers.Servers, media: Path, port: int, sandbox_port: int,
         "SANDBOX_SMTP_PORT": str(mail_port),
         "SANDBOX_DIR": str(media / "sandbox"),
         "SANDBOX_SPEED_S": "0",
+        "ACCESS_TOKEN_MINUTES": "600",
         "MAGIC_HOUR_CALLS_PER_10S": "1000000",
         "GENERATION_POLL_MIN_S": "0.5",
         "WAKE_EVERY_S": "generation.advance=0.5",
@@ -135,7 +136,6 @@ class Person:
         self.web = web
         self.user = User.objects.create_user("customer@example.com")
         ledger.open_wallets(user=self.user)
-        os.environ["ACCESS_TOKEN_MINUTES"] = "600"
         self.token = tokens.pair(sessions.open_for(self.user, remember=False))["access"]
         with tempfile.TemporaryDirectory() as folder:
             self.picture = portrait.draw(Path(folder) / "portrait.jpg", seed=1).read_bytes()
