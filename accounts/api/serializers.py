@@ -101,7 +101,7 @@ class LocaleField(serializers.CharField):
             raise serializers.ValidationError(message, code="invalid") from error
 
 
-@extend_schema_field({"type": "string", "enum": [None]})
+@extend_schema_field({"type": "string", "maxLength": 0, "description": "Only null: it takes the picture away."})
 class NoAvatarField(serializers.Field[None, Any, Any, Any]):
     """In JSON a picture can only be taken away."""
 
