@@ -58,12 +58,12 @@ def refresh(row: Subscription) -> Subscription:
         payment = take(row.pk, invoice)
         if payment is not None and not payment.is_paid:
             payments.refresh(payment)
-    fresh = Subscription.objects.get(pk=row.pk)
-    if not fact.has_ended and (fresh.ends_now or rows.has_ended(fresh)):
-        # It lives there and not here: asked to end, or paid for after we had given it up.
+    seen = apply(row.pk, fact)
+    if not fact.has_ended and (seen.ends_now or rows.has_ended(seen)):
+        # It lives there and not here: asked to end, given up, or paid for after that.
         stripe.end(ref)
         fact, invoices = stripe.fetch(ref)
-    seen = apply(row.pk, fact)
+        seen = apply(row.pk, fact)
     _tell_failed(seen, invoices)
     _schedule(seen)
     return Subscription.objects.get(pk=row.pk)

@@ -105,7 +105,7 @@ def _subscription_row(subscription: Doc) -> list[object]:
     path = f"{HOME}/subscriptions/{subscription['id']}"
     item = subscriptions.item_of(subscription)
     labels = {"renew": "To the period's end", "fail": "To its end, card fails", "retry": "Try again",
-              "give-up": "Give up", "lapse": "Lapse"}  # fmt: skip
+              "give-up": "Give up", "unpaid": "Leave unpaid", "lapse": "Lapse"}  # fmt: skip
     acts = [button(f"{path}/{act}", label) for act, label in labels.items()]
     return [
         code(subscription["id"]), money(item["price"]["unit_amount"], subscription["currency"].upper()),

@@ -15,7 +15,7 @@ from sandbox.tokens import new_id
 LIVE = ("incomplete", "trialing", "active", "past_due", "unpaid")
 CREATE = {"customer", "items", "metadata", "payment_behavior", "payment_settings", "description"}
 UPDATE = {"items", "metadata", "cancel_at_period_end", "proration_behavior", "payment_behavior", "proration_date"}
-ACTS = ("renew", "fail", "retry", "give-up", "lapse")
+ACTS = ("renew", "fail", "retry", "give-up", "unpaid", "lapse")
 
 
 def create(box: Box, params: dict[str, Any]) -> Doc:
@@ -173,7 +173,7 @@ def end(box: Box, subscription: Doc, status: str = "canceled") -> Doc:
 
 def tick(box: Box, subscription: Doc, act: str) -> Doc:
     """Move its clock: `renew` to the end of the period, where the card pays, `fail` where it does not; `retry` the open
-    invoice; `give-up` dunning; `lapse` a first invoice that nobody paid. Raises: StripeError."""
+    invoice; `give-up` dunning, or leave it `unpaid`; `lapse` a first invoice that nobody paid. Raises: StripeError."""
     if subscription["status"] not in LIVE:
         raise StripeError(f"This subscription is {subscription['status']}")
     if act == "lapse":
@@ -182,6 +182,10 @@ def tick(box: Box, subscription: Doc, act: str) -> Doc:
         return end(box, subscription, "incomplete_expired")
     if act == "give-up":
         return end(box, subscription)
+    if act == "unpaid":
+        objects.save(box, subscription | {"status": "unpaid"})
+        announce(box, "updated", subscription | {"status": "unpaid"}, {"status": subscription["status"]})
+        return subscription | {"status": "unpaid"}
     method = objects.find(box, "payment_method", subscription["default_payment_method"])
     if act == "retry":
         waiting = [doc for doc in objects.every(box, "invoice", parent=subscription["id"]) if doc["status"] == "open"]

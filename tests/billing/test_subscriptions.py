@@ -293,6 +293,21 @@ def test_dunning_keeps_credits_until_stripe_gives_up(alice: User, sandbox: Runni
     books.check()
 
 
+def test_one_that_stripe_leaves_unpaid_is_over_there_too(alice: User, sandbox: RunningSandbox) -> None:
+    row = living(sandbox, alice)
+    tick(sandbox, row, "fail")
+
+    assert tick(sandbox, row, "unpaid").state == "expired"
+
+    assert [one["path"] for one in sandbox.requests(provider="stripe", method="DELETE")] == [
+        f"/v1/subscriptions/{row.ref}"
+    ]
+    assert plans.avatar_limit(alice.pk) == 1
+    subscriptions.refresh(row)
+    assert fresh(row).state == "expired"
+    books.check()
+
+
 def test_late_dunning_still_pays_the_period(alice: User, sandbox: RunningSandbox) -> None:
     row = living(sandbox, alice)
     tick(sandbox, row, "fail")
