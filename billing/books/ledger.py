@@ -191,7 +191,7 @@ CHECKS = (
         """,
     ),
     Check(
-        "staff grants",
+        "staff_grants",
         "Every grant by staff is in the books with its amount, and nobody has one that staff did not give.",
         """
         SELECT 'staff grant ' || g.id, g.amount || ' given, ' || coalesce(e.amount, 0) || ' in the books'

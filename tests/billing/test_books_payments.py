@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.db.models import F
 
 from accounts.models import User
-from billing import books, ledger, refunds
-from billing.models import Dispute, Payment, PaymentAttempt, Refund
+from billing import books, ledger, payments, refunds, staff_grants
+from billing.models import Dispute, Payment, PaymentAttempt, Refund, StaffGrant
 from core.ids import new_id
 from tests.billing.buying import bought, pay, start
+from tests.billing.given import topped_up
 from tests.sandbox.process import RunningSandbox
 
 pytestmark = pytest.mark.django_db
@@ -85,9 +87,47 @@ def test_a_payment_whose_figures_are_wrong(refunded: Payment, wrong: dict[str, o
 
     assert found() == named
     assert found(hours=1) == named
+    assert {finding.row for finding in books.run().findings} == {f"payment {refunded.pk}"}
 
 
 def test_a_payment_that_is_under_way_is_in_order(alice: User, sandbox: RunningSandbox) -> None:
     pay(sandbox, start(alice))
 
     assert found() == set()
+
+
+def test_a_refund_that_the_books_lack_is_named(refunded: Payment) -> None:
+    Refund.objects.update(amount=F("amount") + 1)
+
+    rows = {(finding.check, finding.row) for finding in books.run().findings}
+
+    assert ("refunds_recorded", f"refund {Refund.objects.get().pk}") in rows
+    assert ("gateway_money", "gateway razorpay INR") in rows
+
+
+def test_a_top_up_that_is_not_on_its_wallet_is_named(alice: User) -> None:
+    topped_up(alice, 50_000)
+    payment = payments.start(user=alice, item="wallet:calls:50000", gateway="wallet").payment
+    assert found() == set()
+
+    Payment.objects.filter(pk=payment.pk).update(wallet_kind="primary")
+
+    assert ("payment_grants", f"payment {payment.pk}") in {(one.check, one.row) for one in books.run().findings}
+    Payment.objects.filter(pk=payment.pk).update(wallet_kind="calls")
+    PaymentAttempt.objects.update(amount=49_999)
+    assert {"captures_recorded", "payment_figures"} == found()
+
+
+def test_a_grant_by_staff_with_another_amount_is_named(alice: User, finance: User) -> None:
+    given = staff_grants.give(grant_id=new_id(), user_id=alice.pk, amount=5, reason="late", actor=finance)
+
+    StaffGrant.objects.update(amount=6)
+
+    assert [(one.check, one.row) for one in books.run().findings] == [("staff_grants", f"staff grant {given.pk}")]
+
+
+def test_every_check_has_its_corruption_in_a_test() -> None:
+    """A rule that nobody has seen fail may be one that cannot."""
+    planted = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+
+    assert [check.name for check in books.all_checks() if f'"{check.name}"' not in planted] == []
