@@ -16,7 +16,6 @@ from tests.sandbox.process import RunningSandbox
 
 pytestmark = pytest.mark.django_db
 
-STRIPE = {"name": "stripe", "currencies": ["USD", "EUR", "GBP"], "default_currency": "USD"}
 WALLET = {"name": "wallet", "currencies": ["NGN", "USD", "EUR", "GBP"], "default_currency": "NGN"}
 
 
@@ -62,7 +61,6 @@ def test_pricing_is_public_and_names_only_configured_gateways(settings: Settings
 
     assert body["gateways"] == [
         {"name": "razorpay", "currencies": ["INR"], "default_currency": "INR"},
-        STRIPE,
         WALLET,
     ]
     assert body["top_ups"][:2] == [
@@ -75,7 +73,6 @@ def test_pricing_is_public_and_names_only_configured_gateways(settings: Settings
 
 def test_a_gateway_without_its_keys_is_not_offered(settings: Settings) -> None:
     settings.RAZORPAY_KEY_SECRET = ""
-    settings.STRIPE_SECRET_KEY = ""
 
     assert api().get("/api/v1/payments/pricing").json()["gateways"] == [WALLET]
 
