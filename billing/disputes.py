@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
@@ -85,6 +86,7 @@ def _tell_staff(payment: Payment, row: Dispute) -> None:
                 "amount": display(row.amount, row.currency),
                 "reason": row.reason_code.replace("_", " ") or "not told",
                 "respond_by": f"by {row.respond_by:%-d %B %Y}" if row.respond_by else "as soon as you can",
+                "link": f"{settings.PUBLIC_URL}/admin/billing/payment/{payment.pk}/change/",
             },
         )
 

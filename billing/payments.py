@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 import audit
-from billing import captures, checkouts, disputes, gateways, pricing, refunds
+from billing import captures, disputes, gateways, openings, pricing, refunds
 from billing.errors import CurrencyNotSold, GatewayUnavailable, PaymentSettled, SignatureInvalid
 from billing.gateways.base import (
     AttemptFact,
@@ -29,17 +29,14 @@ from billing.gateways.base import (
     Gateway,
     GatewayError,
     Misconfigured,
-    Opening,
     RefundFact,
     Rejected,
-    Repeated,
     Snapshot,
-    StartFact,
     Unreachable,
 )
 from billing.gateways.wallet import PAYS_FROM
 from billing.models import Payment, PaymentStart, PaymentState
-from billing.models.payments import Flow, start_reference
+from billing.models.payments import Flow
 from billing.standing import lock, move
 from core.errors import BadGateway, Charged, Conflict, Error, Invalid, detail
 from core.idempotency import Claim
@@ -161,8 +158,8 @@ def _open(order: Order, claim: Claim | None) -> Started:
 
 def _pay_at_once(payment: Payment, gateway: Gateway) -> Payment:
     begun = payment.starts.get()
-    fact = gateway.start(_opening(payment, begun))
-    _tie(payment.pk, begun.pk, fact)
+    fact = gateway.start(openings.opening(payment, begun))
+    openings.tie(payment.pk, begun.pk, fact)
     begun.ref = fact.ref
     paid = AttemptFact(fact.ref, fact.ref, AttemptStatus.CAPTURED, fact.amount, fact.currency, method=gateway.name)
     return settle(payment.pk, News([(begun, Snapshot(fact, [paid]))]))
@@ -209,7 +206,7 @@ def _insert(order: Order, claim: Claim | None) -> Payment | None:
     stored = Payment.objects.filter(pk=payment.pk).first()
     if stored is None:
         return None
-    _add_start(stored, 1)
+    openings.add_start(stored, 1)
     Payment.objects.filter(pk__in=order.superseded).update(superseded_by=stored)
     audit.record(
         "payment.created",
@@ -229,18 +226,6 @@ def _insert(order: Order, claim: Claim | None) -> Payment | None:
     return stored
 
 
-def _add_start(payment: Payment, n: int) -> PaymentStart:
-    row: PaymentStart = PaymentStart.objects.create(
-        payment=payment,
-        n=n,
-        gateway=payment.gateway,
-        reference=start_reference(payment.pk, n),
-        amount=payment.amount,
-        currency=payment.currency,
-    )
-    return row
-
-
 def _close_for(older: Payment, order: Order) -> None:
     """Close an open payment that another one takes the place of, at its gateway first: it may be paid already."""
     older = _shut(older)
@@ -258,95 +243,25 @@ def _tell(payment: Payment) -> Payment:
     Raises: GatewayUnavailable, BadGateway.
     """
     begun = payment.starts.order_by("-n").first()
-    if begun is None or not payment.is_open or not _is_untold(payment, begun):
+    if begun is None or not payment.is_open or not openings.is_untold(payment, begun):
         return payment
     gateway = gateways.get(payment.gateway)
     try:
         fact = None
         if begun.ref is None:
-            fact = _ask_to_open(gateway, payment, begun)
+            fact = openings.ask_to_open(gateway, payment, begun)
         if fact is None:
             # What is needed was told once and we never heard it, or it is paid another way now: another start. All are
             # looked at.
-            begun = _next_start(payment, begun)
-            fact = gateway.start(_opening(payment, begun))
+            begun = openings.next_start(payment, begun)
+            fact = gateway.start(openings.opening(payment, begun))
     except Rejected as error:
         _reject(payment.pk, error)
         raise BadGateway(f"{payment.gateway} refused to open this payment: {error}") from error
     except GatewayError as error:
         raise for_client(error, unclear="unknown", unreached="none") from error
     reach("payments.start.answered")
-    return _tie(payment.pk, begun.pk, fact)
-
-
-def _is_untold(payment: Payment, begun: PaymentStart) -> bool:
-    """Whether the client could not pay on this start: the gateway's answer, or what it needs of it, is not with us."""
-    if begun.ref is None:
-        return True
-    return not gateways.get(payment.gateway).is_payable(checkouts.fact_of(begun), payment.flow)
-
-
-def _ask_to_open(gateway: Gateway, payment: Payment, begun: PaymentStart) -> StartFact | None:
-    """The gateway's answer to a start; None when it had answered before, without our hearing it."""
-    try:
-        return gateway.start(_opening(payment, begun))
-    except Repeated:
-        found = gateway.find_start(begun.reference)
-        if found is not None and gateway.is_payable(found, payment.flow):
-            return found
-        if found is not None:
-            _tie(payment.pk, begun.pk, found)
-        return None
-
-
-def _next_start(payment: Payment, begun: PaymentStart) -> PaymentStart:
-    with transaction.atomic():
-        lock(payment.pk)
-        newest = PaymentStart.objects.filter(payment=payment).order_by("-n")[0]
-        return newest if newest.ref is None and newest.n > begun.n else _add_start(payment, newest.n + 1)
-
-
-def _opening(payment: Payment, begun: PaymentStart) -> Opening:
-    return Opening(
-        reference=begun.reference,
-        amount=begun.amount,
-        currency=begun.currency,
-        title=payment.title,
-        flow=payment.flow,
-        return_url=checkouts.done_url(payment.pk),
-        email=payment.user.email,
-        name=payment.user.get_full_name(),
-        notes={"payment": str(payment.pk), "item": payment.item},
-    )
-
-
-def _tie(payment_id: uuid.UUID, start_id: uuid.UUID, fact: StartFact) -> Payment:
-    """Note the gateway's id of a start.
-
-    Idempotent: the first id stays. Raises: BadGateway when the gateway opened something else than we asked for.
-    """
-    with transaction.atomic():
-        payment = lock(payment_id)
-        begun = PaymentStart.objects.get(pk=start_id)
-        is_ours = captures.agrees(begun, fact)
-        if not is_ours:
-            captures.file_mismatch(payment, begun, fact)
-        elif begun.ref is None:
-            begun.ref, begun.url, begun.secret = fact.ref, fact.url, fact.secret
-            begun.save(update_fields=["ref", "url", "secret"])
-            old = payment.state
-            if old == PaymentState.CREATED:
-                move(payment, PaymentState.PENDING)
-            audit.record(
-                "payment.started",
-                payment,
-                old={"state": old},
-                new={"state": payment.state, "ref": fact.ref},
-                user=payment.user_id,
-            )
-    if not is_ours:
-        raise BadGateway(f"{payment.gateway} answered with another order than ours; nothing can be paid on it.")
-    return payment
+    return openings.tie(payment.pk, begun.pk, fact)
 
 
 def _reject(payment_id: uuid.UUID, error: Rejected) -> None:
@@ -382,7 +297,7 @@ def refresh(
             found = gateway.find_start(begun.reference)
             if found is None:
                 continue
-            _tie(payment.pk, begun.pk, found)
+            openings.tie(payment.pk, begun.pk, found)
             begun.ref = found.ref
         looks.append((begun, _look(gateway, payment, begun, begun.ref)))
     reach("payments.settle.fetched")

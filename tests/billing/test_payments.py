@@ -407,7 +407,7 @@ def test_a_crash_between_the_gateway_and_our_note_is_resumed(
 ) -> None:
     named = {"user_id": alice.pk, "method": "POST", "route": "/x", "key": "k", "digest": b"0" * 32}
     claim = claim_with_lease(**named)
-    monkeypatch.setattr("billing.payments._tie", _crash)
+    monkeypatch.setattr("billing.openings.tie", _crash)
     with pytest.raises(KeyboardInterrupt):
         payments.start(user=alice, item="package:BASIC", gateway="razorpay", claim=claim)
     monkeypatch.undo()

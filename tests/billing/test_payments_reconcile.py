@@ -20,6 +20,11 @@ from tests.sandbox.process import RunningSandbox
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def _razorpay_alone(sandbox: RunningSandbox, settings: Settings) -> None:
+    settings.STRIPE_SECRET_KEY = settings.MONNIFY_SECRET_KEY = ""
+
+
 def due(*payments: Payment) -> None:
     Payment.objects.filter(pk__in=[payment.pk for payment in payments]).update(next_at=Now())
 

@@ -320,5 +320,5 @@ def test_who_has_a_checkout_page_of_its_own(razorpay: Razorpay, settings: Settin
 
 
 def test_the_registry_knows_it() -> None:
-    assert gateways.names() == ["razorpay"]
+    assert "razorpay" in gateways.names()
     assert gateways.GATEWAYS["razorpay"].name == "razorpay"

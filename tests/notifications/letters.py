@@ -59,6 +59,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "amount": "₹499.00",
         "reason": "goods not received",
         "respond_by": "by 21 November 2026",
+        "link": "https://shop.example/admin/",
     },
     "headshot-generated": {"job_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829302", "credits_used": 50, "name": "Passport"},
     "headshot-failed": {
