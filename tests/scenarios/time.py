@@ -9,6 +9,7 @@ DUE = (
     ("inbox_delivery", "next_at"),
     ("notifications_mail", "next_at"),
     ("notifications_mail", "lease_until"),
+    ("accounts_erasure", "next_at"),
     ("billing_payment", "next_at"),
     ("billing_payment", "lease_until"),
     ("billing_refund", "next_at"),
