@@ -7,15 +7,15 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from accounts.api.urls import urlpatterns as accounts
+from billing.api.urls import urlpatterns as billing
 from core import health, storage
 from core.api import docs
+from generation.api.urls import urlpatterns as generation
+from inbox.api.urls import urlpatterns as inbox
 
-api = [
-    path("", include("accounts.api.urls")),
-    path("", include("billing.api.urls")),
-    path("", include("generation.api.urls")),
-    path("", include("inbox.api.urls")),
-]
+# One flat list: an address is looked for at every request, and each include() is a search of its own.
+api = [*billing, *generation, *accounts, *inbox]
 
 urlpatterns = [
     path("api/v1/", include(api)),

@@ -1,11 +1,9 @@
-"""Billing's addresses, by area."""
+"""Billing's addresses, the one that is read most first."""
 
 from __future__ import annotations
 
-from django.urls import include, path
+from billing.api.payments.urls import urlpatterns as payments
+from billing.api.subscriptions.urls import urlpatterns as subscriptions
+from billing.api.wallets.urls import urlpatterns as wallets
 
-urlpatterns = [
-    path("", include("billing.api.payments.urls")),
-    path("", include("billing.api.subscriptions.urls")),
-    path("", include("billing.api.wallets.urls")),
-]
+urlpatterns = [*wallets, *payments, *subscriptions]
