@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from django import forms
@@ -21,8 +22,9 @@ from accounts.models import EmailChange, EmailVerification, Erasure, Export, Pas
 from core.admin import ModelAdmin, ReadOnlyModelAdmin, act
 
 admin.site.unregister(Group)
-for device in (StaticDevice, TOTPDevice):
-    admin.site.unregister(device)  # their pages show secrets; accounts.mfa looks after them
+for name, device in (("otp_static", StaticDevice), ("otp_totp", TOTPDevice)):
+    import_module(f"django_otp.plugins.{name}.admin")  # registers it, and comes after us otherwise
+    admin.site.unregister(device)  # its pages show secrets; accounts.mfa looks after it
 
 
 @admin.register(Group)

@@ -11,8 +11,9 @@ from django.db.models.functions import Now
 import audit
 from accounts import devices, links, passwords, sessions
 from accounts.errors import PasswordWrong, VerificationExpired
-from accounts.models import EmailChange, EndReason, PasswordReset, Session, User
+from accounts.models import EmailChange, EndReason, PasswordReset, Session, User, UserStatus
 from core import clock, context
+from core.errors import Conflict
 from notifications import outbox
 
 security = structlog.get_logger("security")
@@ -39,6 +40,24 @@ def change_password(user: User, *, current: str, new: str, session: Session | No
 
 
 @audit.writes("user")
+def set_password(user: User, *, new: str) -> User:
+    """Set a new password for somebody who cannot, by an operator at the shell; every session of the person ends.
+
+    Locks: the user; the sessions, by id.
+    Raises: Conflict for who has left; Invalid for a password that is too weak.
+    Enqueues: notifications.deliver
+    """
+    passwords.check(new, user, field="new_password")
+    encoded = make_password(new)
+    with transaction.atomic():
+        user = User.objects.select_for_update(of=("self",), no_key=True).get(pk=user.pk)
+        if user.status in (UserStatus.DELETING, UserStatus.DELETED):
+            raise Conflict("This account is being deleted, or is deleted.")
+        _set(user, encoded, session=None, how="set_by_operator", by_themselves=False)
+    return user
+
+
+@audit.writes("user")
 def reset_password(*, token: str, new: str) -> User:
     """Set a new password by the token that was mailed, once; every session of the person ends.
 
@@ -60,7 +79,7 @@ def reset_password(*, token: str, new: str) -> User:
     return user
 
 
-def _set(user: User, encoded: str, *, session: Session | None, how: str) -> None:
+def _set(user: User, encoded: str, *, session: Session | None, how: str, by_themselves: bool = True) -> None:
     User.objects.filter(pk=user.pk).update(password=encoded, epoch=F("epoch") + 1, updated_at=Now())
     user.refresh_from_db(fields=["password", "epoch", "updated_at"])
     sessions.end_all(user, reason=EndReason.PASSWORD, but=session)
@@ -73,9 +92,10 @@ def _set(user: User, encoded: str, *, session: Session | None, how: str) -> None
         cause=f"password-changed:{user.pk}:{user.epoch}",
         context={
             "at": f"{clock.now():%-d %B %Y, %H:%M} UTC",
-            "device": devices.name(now.user_agent),
+            "device": devices.name(now.user_agent) if by_themselves else "Our staff, at the server",
             "ip": now.ip or "unknown",
         },
     )
-    audit.record("user.password_changed", user, metadata={"how": how}, user=user, actor_id=user.pk)
+    actor_id = user.pk if by_themselves else None
+    audit.record("user.password_changed", user, metadata={"how": how}, user=user, actor_id=actor_id)
     security.info("password", outcome=how, user=str(user.pk))

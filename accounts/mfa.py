@@ -1,6 +1,7 @@
 """The second factor of staff: the codes of an authenticator app (TOTP), and recovery codes for when it is lost.
 
-Devices and their throttling are django-otp's: after a wrong code the next one is looked at in 1, 2, 4, 8 … seconds.
+Devices are django-otp's rows. The looking at codes is ours, by the database's clock, so that all machines agree which
+code is shown now, which is spent, and when the next is looked at: 1, 2, 4, 8 … seconds after a wrong one.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import re
 import secrets
 import uuid
 from binascii import unhexlify
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -24,12 +25,14 @@ from django_otp.util import random_hex
 import audit
 from accounts.errors import OtpInvalid
 from accounts.models import User
+from core import clock
 from core.errors import Conflict, RateLimited
 from core.ids import new_id
 from notifications import outbox
 
 RECOVERY_CODES = 10
 TOLERANCE = 1  # steps of 30 seconds to either side, for clocks that differ
+MOST_DOUBLINGS = 16  # of the wait after a wrong code, which is 18 hours then
 
 _TOTP_CODE = re.compile(r"[0-9]{6}")
 
@@ -67,15 +70,48 @@ def _accepts(user: User, code: str) -> bool:
         device = devices.select_for_update(of=("self",), no_key=True).first()
         if device is None:
             return False
-        is_allowed, why = device.verify_is_allowed()
-        if not is_allowed:
-            wait = why["locked_until"] - timezone.now()
-            raise RateLimited("Too many wrong codes; wait and try again.", retry_after=math.ceil(wait.total_seconds()))
-        is_right = bool(device.verify_token(given if is_of_app else _hash(user.pk, given)))
-        if is_right and not is_of_app:
-            left = {"left": recovery_codes_left(user)}
-            audit.record("user.recovery_code_used", user, new=left, user=user, actor_id=user.pk)
+        now = clock.now()
+        _make_wait(device, now)
+        is_right = _is_shown(device, given, now) if is_of_app else _use_up(device, given)
+        device.throttling_failure_count = 0 if is_right else device.throttling_failure_count + 1
+        device.throttling_failure_timestamp = None if is_right else now
+        if is_right:
+            device.last_used_at = now
+        device.save()
     return is_right
+
+
+def _make_wait(device: TOTPDevice | StaticDevice, now: datetime) -> None:
+    """Refuse to look at a code that comes too soon after wrong ones."""
+    failures, failed_at = device.throttling_failure_count, device.throttling_failure_timestamp
+    if not failures or failed_at is None:
+        return
+    wait = failed_at + timedelta(seconds=2 ** min(failures - 1, MOST_DOUBLINGS)) - now
+    if wait > timedelta():
+        raise RateLimited("Too many wrong codes; wait and try again.", retry_after=math.ceil(wait.total_seconds()))
+
+
+def _is_shown(device: TOTPDevice, given: str, now: datetime) -> bool:
+    """Whether the app shows this code now, give or take, and none so late was accepted; then it is spent.
+
+    An app whose clock is off is followed, a step at a time.
+    """
+    totp = TOTP(device.bin_key, drift=device.drift)
+    totp.time = now.timestamp()
+    if not totp.verify(int(given), TOLERANCE, device.last_t + 1):
+        return False
+    device.last_t, device.drift = totp.t(), totp.drift
+    return True
+
+
+def _use_up(device: StaticDevice, given: str) -> bool:
+    """Whether this is a recovery code; it is none any more."""
+    user = device.user
+    if not StaticToken.objects.filter(device=device, token=_hash(user.pk, given)).delete()[0]:
+        return False
+    left = {"left": recovery_codes_left(user)}
+    audit.record("user.recovery_code_used", user, new=left, user=user, actor_id=user.pk)
+    return True
 
 
 def new_secret() -> str:
@@ -103,7 +139,7 @@ def enrol(user: User, *, secret: str, code: str, current: str = "") -> list[str]
     Raises: OtpInvalid, RateLimited; Conflict when one was set up meanwhile.
     """
     totp = TOTP(unhexlify(secret))
-    totp.time = timezone.now().timestamp()
+    totp.time = clock.now().timestamp()
     if not _TOTP_CODE.fullmatch(code.strip()) or not totp.verify(int(code), TOLERANCE):
         raise OtpInvalid
     if current:

@@ -61,6 +61,7 @@ SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="support@example.test")
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",
     "accounts.apps.ConsoleConfig",
+    "accounts",  # before Django's, whose `changepassword` it replaces
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -80,7 +81,6 @@ INSTALLED_APPS = [
     "audit",
     "inbox",
     "notifications",
-    "accounts",
     "billing",
     "generation",
     "config",

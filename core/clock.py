@@ -24,6 +24,5 @@ def now() -> datetime:
 def note(moment: datetime) -> tuple[datetime, float]:
     """Remember for the running request what the database's clock has just shown."""
     reading = (moment, time.monotonic())
-    if context.current().request_id:
-        context.set_clock(reading)
+    context.set_clock(reading)
     return reading

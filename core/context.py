@@ -34,12 +34,18 @@ def current() -> Context:
 
 def set_actor(actor_id: uuid.UUID) -> None:
     """Name the person behind the running request, once authentication knows."""
-    _current.set(replace(_current.get(), actor_id=actor_id))
+    _amend(actor_id=actor_id)
 
 
 def set_clock(reading: tuple[datetime, float]) -> None:
     """Keep a reading of the database's clock for the running request."""
-    _current.set(replace(_current.get(), clock=reading))
+    _amend(clock=reading)
+
+
+def _amend(**changes: Any) -> None:
+    """Change the context of the running request; outside one nobody would take it back, so nothing is kept."""
+    if _current.get().request_id:
+        _current.set(replace(_current.get(), **changes))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.models import User
 from audit.models import AuditLog
 from config.roles import ROLES
-from core import context
+from core import clock, context
 from core.ids import new_id
 from tests.people import PASSWORD, make_staff, make_user
 
@@ -93,6 +93,13 @@ def test_what_staff_do_in_the_console_is_theirs(boss: User) -> None:
     row = AuditLog.objects.get(entity_type="blockedterm")
     assert (row.source, row.actor_id) == ("ADMIN", boss.pk)
     assert context.current().actor_id is None
+
+
+def test_nobody_is_named_where_no_request_runs(boss: User) -> None:
+    context.set_actor(boss.pk)
+    context.set_clock(clock.note(clock.now()))
+
+    assert context.current() == context.Context()
 
 
 # --- Who sees what ----------------------------------------------------------------------------------------------------

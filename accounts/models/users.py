@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Lower, Now
 
+import audit
 from accounts.emails import fold
 from core.models import UUIDModel
 
@@ -37,7 +38,13 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
-        return self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
+        """What Django's `createsuperuser` calls: on record, as everybody is who is made staff in the console."""
+        with transaction.atomic(using=self._db):
+            user = self.create_user(email, password, **{**fields, "is_staff": True, "is_superuser": True})
+            audit.record(
+                "user.staff_created", user, new={"is_superuser": True}, user=user, personal={"email": user.email}
+            )
+        return user
 
 
 class User(UUIDModel, AbstractBaseUser, PermissionsMixin):

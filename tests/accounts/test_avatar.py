@@ -171,7 +171,7 @@ def test_a_death_with_the_picture_stored_leaves_nothing_for_good(
 
 def test_pictures_are_limited_like_uploads_and_plain_changes_are_not(alice: User, settings: Any) -> None:
     settings.RATELIMIT_ENABLE = True
-    settings.RATE_LIMITS = settings.RATE_LIMITS | {"uploads": (1, 3600, "user")}
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"uploads": (1, 86_400, "user")}
     client = api(alice)
 
     assert [send(client, jpeg()).status_code, send(client, jpeg()).status_code] == [200, 429]

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 from django.test import Client
-from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts import email_changes, links, resets, users, verification
@@ -121,9 +120,8 @@ def test_a_taken_address_is_409(alice: User, bob: User) -> None:
     assert not EmailChange.objects.exists()
 
 
-def test_it_needs_a_session_and_is_limited(anonymous: APIClient, alice: User, settings: Settings) -> None:
+def test_it_needs_a_session_and_is_limited(anonymous: APIClient, alice: User, limited: None) -> None:
     assert anonymous.post(URL, BODY).status_code == 401
-    settings.RATELIMIT_ENABLE = True
     client = api(alice)
 
     codes = [client.post(URL, BODY | {"password": f"guess {n}"}).status_code for n in range(4)]

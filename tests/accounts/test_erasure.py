@@ -112,8 +112,7 @@ def test_staff_are_not_erased_while_they_are_staff(support: User) -> None:
     assert session.ended_at is None
 
 
-def test_it_is_limited_like_other_sensitive_things(alice: User, settings: Any) -> None:
-    settings.RATELIMIT_ENABLE = True
+def test_it_is_limited_like_other_sensitive_things(alice: User, limited: None) -> None:
     client = api(alice)
 
     codes = [client.post(f"{URL}/delete", {"password": "wrong horse"}).status_code for _ in range(4)]

@@ -116,8 +116,7 @@ def test_two_at_once_are_one_and_two_workers_make_it_once() -> None:
     assert StoredObject.objects.count() == 1
 
 
-def test_it_is_limited_like_other_sensitive_things(alice: User, settings: Any) -> None:
-    settings.RATELIMIT_ENABLE = True
+def test_it_is_limited_like_other_sensitive_things(alice: User, limited: None) -> None:
     client = api(alice)
 
     assert [client.post(URL).status_code for _ in range(4)] == [202, 202, 202, 429]

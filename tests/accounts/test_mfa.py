@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from binascii import unhexlify
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.models import F
 from django.test import Client
+from django.utils import timezone
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
@@ -20,6 +23,7 @@ from accounts import mfa
 from accounts.errors import OtpInvalid
 from accounts.models import Session, User
 from audit.models import AuditLog
+from core import clock
 from core.errors import RateLimited
 from notifications.models import Mail
 from tests.accounts.authenticator import code_of, first_step, recovery_codes, second_step, set_up, wrong
@@ -28,6 +32,7 @@ from tests.people import PASSWORD, api
 pytestmark = pytest.mark.django_db
 
 LOGIN = "/api/v1/auth/login"
+REAL_TIME, REAL_NOW = time.time, timezone.now
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +48,13 @@ def may_try_again() -> None:
     """As if the wait after wrong codes were over."""
     for model in (TOTPDevice, StaticDevice):
         model.objects.update(throttling_failure_timestamp=F("throttling_failure_timestamp") - timedelta(days=1))
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No second passes for whoever waits, however slow this machine is."""
+    moment = clock.now()
+    monkeypatch.setattr(mfa, "clock", SimpleNamespace(now=lambda: moment))
 
 
 # --- Over REST --------------------------------------------------------------------------------------------------------
@@ -119,7 +131,7 @@ def test_no_other_text_passes(support: User, code: str) -> None:
     assert not Session.objects.exists()
 
 
-def test_wrong_codes_make_the_next_wait_longer_and_longer(support: User) -> None:
+def test_wrong_codes_make_the_next_wait_longer_and_longer(support: User, stopped: None) -> None:
     secret = set_up(support)
 
     for _ in range(3):
@@ -135,7 +147,7 @@ def test_wrong_codes_make_the_next_wait_longer_and_longer(support: User) -> None
     assert TOTPDevice.objects.get().throttling_failure_count == 0
 
 
-def test_while_waiting_even_the_right_code_is_429_and_not_spent(support: User) -> None:
+def test_while_waiting_even_the_right_code_is_429_and_not_spent(support: User, stopped: None) -> None:
     secret = set_up(support)
     rest(support, otp=wrong(secret))
 
@@ -149,7 +161,7 @@ def test_while_waiting_even_the_right_code_is_429_and_not_spent(support: User) -
 
 def test_wrong_codes_count_with_wrong_passwords(support: User, settings: Settings) -> None:
     settings.RATELIMIT_ENABLE = True
-    settings.RATE_LIMITS = settings.RATE_LIMITS | {"auth": (99, 60, "ip"), "failed_logins": (2, 3600, "ip")}
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"auth": (99, 86_400, "ip"), "failed_logins": (2, 86_400, "ip")}
     secret = set_up(support)
     client = APIClient(REMOTE_ADDR="198.51.100.80")
     body = {"email": support.email, "password": PASSWORD}
@@ -204,6 +216,63 @@ def test_one_code_twenty_times_at_once_opens_one_session(support: User) -> None:
         thread.join()
 
     assert sorted(outcomes) == ["in"] + ["out"] * 19
+
+
+def wrong_by(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on this is a machine whose clock is so wrong."""
+    skew = timedelta(hours=hours)
+    monkeypatch.setattr(time, "time", lambda: REAL_TIME() + skew.total_seconds())
+    monkeypatch.setattr("django_otp.oath.time", lambda: REAL_TIME() + skew.total_seconds())
+    monkeypatch.setattr(timezone, "now", lambda: REAL_NOW() + skew)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_machines_with_wrong_clocks_take_the_same_codes_and_none_twice(
+    support: User, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    secret = set_up(support)
+    code, next_code, far = code_of(secret), code_of(secret, ahead=1), code_of(secret, ahead=120 * hours)
+
+    wrong_by(hours, monkeypatch)
+    mfa.prove(support, code)
+    wrong_by(-hours, monkeypatch)
+    for spent in (code, far):
+        with pytest.raises(OtpInvalid):
+            mfa.prove(support, spent)
+        may_try_again()
+
+    mfa.prove(support, next_code)
+    assert timedelta() <= clock.now() - (TOTPDevice.objects.get().last_used_at or clock.now()) < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_one_waits_as_long_at_a_machine_with_a_wrong_clock(
+    support: User, monkeypatch: pytest.MonkeyPatch, stopped: None, hours: int
+) -> None:
+    secret = set_up(support)
+    bad, code = wrong(secret), code_of(secret)
+
+    wrong_by(-hours, monkeypatch)
+    with pytest.raises(OtpInvalid):
+        mfa.prove(support, bad)
+    wrong_by(hours, monkeypatch)
+    with pytest.raises(RateLimited) as early:
+        mfa.prove(support, code)
+
+    assert early.value.retry_after == 1
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_an_app_is_set_up_at_a_machine_with_a_wrong_clock(
+    support: User, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    secret = mfa.new_secret()
+    code, next_code = code_of(secret), code_of(secret, ahead=1)
+
+    wrong_by(hours, monkeypatch)
+    mfa.enrol(support, secret=secret, code=code)
+
+    mfa.prove(support, next_code)
 
 
 # --- At the console's door --------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
@@ -16,7 +16,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import Session, User
 from accounts.tasks import purge
-from audit.models import AuditLog
+from audit.models import AuditDetail, AuditLog
+from notifications.models import Mail
 from tests.people import PASSWORD, api, make_staff, make_user, open_session, verification_token
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +51,58 @@ def test_createsuperuser_makes_somebody_who_can_enter(monkeypatch: pytest.Monkey
     answer = client.post("/admin/login/", {"username": "ROOT@example.test", "password": PASSWORD, "next": "/admin/"})
     assert answer.status_code == 302
     assert client.get("/admin/").status_code == 200
+    row = AuditLog.objects.get(action="user.staff_created")
+    assert (row.entity_id, row.actor_id, row.source) == (str(user.pk), None, "SYSTEM")
+    assert row.new == {"is_superuser": True}
+    assert AuditDetail.objects.get(log=row).personal == {"email": user.email}
+
+
+def type_password(monkeypatch: pytest.MonkeyPatch, *typed: str) -> None:
+    answers = iter(typed)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
+
+
+def test_changepassword_is_on_record_told_and_ends_every_session(monkeypatch: pytest.MonkeyPatch, alice: User) -> None:
+    client = api(alice)
+    type_password(monkeypatch, "another long phrase 3", "another long phrase 3")
+
+    call_command("changepassword", "Alice@Example.com")
+
+    before, alice = alice, User.objects.get(pk=alice.pk)
+    assert alice.check_password("another long phrase 3")
+    assert alice.epoch == before.epoch + 1
+    assert client.get("/api/v1/users/me").status_code == 401
+    assert not Session.objects.filter(user=alice, ended_at__isnull=True).exists()
+    row = AuditLog.objects.get(action="user.password_changed")
+    assert (row.user_id, row.actor_id, row.source) == (alice.pk, None, "SYSTEM")
+    assert row.metadata == {"how": "set_by_operator"}
+    mail = Mail.objects.get(user=alice, name="password-changed")
+    assert mail.context["device"] == "Our staff, at the server"
+
+
+@pytest.mark.parametrize(
+    ("email", "typed", "why"),
+    [
+        ("nobody@example.com", (), "nobody with the address"),
+        ("alice@example.com", ("another long phrase 3", "another long phrase 4"), "not the same"),
+        ("alice@example.com", ("short", "short"), "at least 8 characters"),
+        ("gone@example.com", ("another long phrase 3", "another long phrase 3"), "deleted"),
+    ],
+)
+def test_changepassword_refuses_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, alice: User, email: str, typed: tuple[str, ...], why: str
+) -> None:
+    gone = make_user("gone@example.com")
+    User.objects.filter(pk=gone.pk).update(status="deleting")
+    before = list(User.objects.order_by("pk").values("password", "epoch"))
+    type_password(monkeypatch, *typed)
+
+    with pytest.raises(CommandError, match=why):
+        call_command("changepassword", email)
+
+    assert list(User.objects.order_by("pk").values("password", "epoch")) == before
+    assert not AuditLog.objects.filter(action="user.password_changed").exists()
+    assert not Mail.objects.filter(name="password-changed").exists()
 
 
 def test_a_suspended_member_of_staff_cannot_enter(boss: User) -> None:
@@ -85,7 +138,7 @@ def test_a_superuser_adds_staff_by_hand(boss: User) -> None:
     user = User.objects.get(email="new.support@example.test")
     assert (user.is_staff, user.is_superuser, user.is_verified) == (True, False, True)
     assert user.check_password(PASSWORD)
-    row = AuditLog.objects.get(action="user.staff_created")
+    row = AuditLog.objects.get(action="user.staff_created", user_id=user.pk)
     assert (row.actor_id, row.user_id, row.source) == (boss.pk, user.pk, "ADMIN")
 
 
@@ -239,7 +292,7 @@ def test_a_customer_is_refused_at_the_console(alice: User) -> None:
 
 def test_failures_at_the_console_are_limited_together_with_the_apis(boss: User, settings: Settings) -> None:
     settings.RATELIMIT_ENABLE = True
-    settings.RATE_LIMITS = settings.RATE_LIMITS | {"failed_logins": (3, 3600, "ip")}
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"failed_logins": (3, 86_400, "ip")}
     address = {"REMOTE_ADDR": "198.51.100.60"}
     wrong = {"email": boss.email, "password": "a wrong password"}
 

@@ -151,7 +151,7 @@ def test_whoever_comes_back_again_and_again_makes_us_look_only_so_often(
     alice: User, sandbox: RunningSandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.RATELIMIT_ENABLE = True
-    settings.RATE_LIMITS = settings.RATE_LIMITS | {"returns": (3, 3600, "payment")}
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"returns": (3, 86_400, "payment")}
     payment, other = hosted(alice, f"{APP}/paid"), start(alice, "credits:10", flow="hosted", return_url=f"{APP}/x")
     looks: list[Payment] = []
     monkeypatch.setattr(payments, "verify", lambda looked_at, claim: looks.append(looked_at))
