@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import segno
@@ -51,7 +52,7 @@ class Console(UnfoldAdminSite):  # type: ignore[misc]
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         view = PasswordChangeView.as_view(
-            form_class=ConsolePasswordForm,
+            form_class=partial(ConsolePasswordForm, request=request),
             template_name=self.password_change_template or "registration/password_change_form.html",
             success_url=reverse("admin:password_change_done"),
             extra_context={**self.each_context(request), **(extra_context or {})},

@@ -41,7 +41,18 @@ class ConsoleLoginForm(AuthenticationForm):  # type: ignore[misc]
 
 
 class ConsolePasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]
-    """Changes the password as the API does: on record, told by mail, and the end of every session over REST."""
+    """Changes the password as the API does: counted with its tries, on record, told by mail, the end of all tokens."""
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    def clean_old_password(self) -> str:
+        try:
+            ratelimit.check(self.request, "sensitive", str(self.user.pk))
+        except (RateLimited, Unavailable) as error:
+            raise ValidationError(error.message) from error
+        return str(super().clean_old_password())
 
     def save(self, commit: bool = True) -> User:
         self.user: User = credentials.change_password(

@@ -194,6 +194,22 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
+PUBLIC_PORTS = {443}
+
+
+def check_public(url: str) -> None:
+    """Make sure that a stranger's URL is https at its own port: elsewhere we could be sent knocking at doors.
+
+    Raises: FetchRefused.
+    """
+    scheme, _, port = origin(url)
+    if scheme != "https" or port not in PUBLIC_PORTS:
+        raise FetchRefused("The URL must start with https:// and name no port.")
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise FetchRefused("The URL must not carry credentials.")
+
+
 def _resolve(host: str, port: int) -> str:
     """One public address of the host, looked up once; every address must be public.
 
@@ -213,18 +229,16 @@ def fetch(
 ) -> Fetched:
     """Stream the bytes at a URL that a client or a provider gave us into the binary file `to`.
 
-    https and public addresses only, looked up once and connected to as looked up; no redirects, no credentials.
-    `trusted_origin` is a configured provider's base URL: exactly its origin may be http or private.
+    https at port 443 and public addresses only, looked up once and connected to as looked up; no redirects, no
+    credentials. `trusted_origin` is a configured provider's base URL: exactly its origin may be otherwise.
     Units: `timeout_s` bounds the whole transfer.
     Raises: FetchRefused, FetchTooLarge, FetchFailed.
     """
     scheme, host, port = origin(url)
     parts = urlsplit(url)
     trusted = trusted_origin is not None and origin(trusted_origin) == (scheme, host, port)
-    if parts.username or parts.password:
-        raise FetchRefused("The URL must not carry credentials.")
-    if not trusted and scheme != "https":
-        raise FetchRefused("The URL must start with https://.")
+    if not trusted:
+        check_public(url)
     address = host if trusted else _resolve(host, port)
     limits = urllib3.Timeout(connect=min(timeout_s, 10), read=min(timeout_s, 20))
     pool: urllib3.HTTPConnectionPool

@@ -107,11 +107,10 @@ def _check_inputs(photos_min: int, photos_max: int, request: Request) -> None:
         raise Invalid(details=[detail("too_many", f"At most {photos_max} different photos.", "photo")])
     if request.image_url is not None:
         try:
-            scheme, _, _ = http.origin(request.image_url)
-        except http.FetchRefused:
-            scheme = ""
-        if scheme != "https":
-            raise Invalid(details=[detail("invalid_url", "image_url must be an https:// address.", "image_url")])
+            http.check_public(request.image_url)
+        except http.FetchRefused as error:
+            message = f"image_url: {error}"
+            raise Invalid(details=[detail("invalid_url", message, "image_url")]) from error
 
 
 def _attach(job: Generation, inputs: Sequence[Photo]) -> None:

@@ -23,6 +23,7 @@ STATUSES = ("400", "401", "403", "404", "429", "500", "502", "503")
 CONTENT = ("wrongtype", "truncated", "huge")
 MODES = ("refuse", "slow", "hang", *CONTENT, *STATUSES)
 REQUEST_LOG_LENGTH = 2000
+BODY_KEPT = 1 << 14
 HTML_PAGE = b"<!doctype html><html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -102,6 +103,7 @@ class Faults:
             return
         path = scope["path"].removeprefix(f"/{provider}")
         record = self._log(provider, path, scope)
+        receive = _overheard(receive, record)
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -121,7 +123,8 @@ class Faults:
             headers["authorization"] = headers["authorization"].partition(" ")[0] + " …"
         record: Doc = {
             "at": time.time(), "provider": provider, "method": scope["method"], "path": path,
-            "query": scope["query_string"].decode(errors="replace"), "headers": headers, "status": None, "fault": None,
+            "query": scope["query_string"].decode(errors="replace"), "headers": headers, "body": None, "status": None,
+            "fault": None,
         }  # fmt: skip
         self.box.requests.append(record)
         del self.box.requests[:-REQUEST_LOG_LENGTH]
@@ -163,6 +166,21 @@ class Faults:
 
         await self.app(scope, receive, keep)
         return messages
+
+
+def _overheard(receive: Receive, record: Doc) -> Receive:
+    """The same messages; what JSON they carry is kept with the call as it came over the wire."""
+    heard = bytearray()
+
+    async def hear() -> Message:
+        message = await receive()
+        is_json = record["headers"].get("content-type", "").startswith("application/json")
+        if message["type"] == "http.request" and is_json and len(heard) < BODY_KEPT:
+            heard.extend(message.get("body", b""))
+            record["body"] = heard[:BODY_KEPT].decode(errors="replace")
+        return message
+
+    return hear
 
 
 async def _drain(request: Request) -> None:

@@ -242,3 +242,20 @@ def test_staff_change_theirs_in_the_console_by_the_same_rules(support: User) -> 
     row = AuditLog.objects.get(action="user.password_changed")
     assert (row.user_id, row.source, row.metadata) == (support.pk, "ADMIN", {"how": "changed"})
     assert Mail.objects.filter(user=support, name="password-changed").count() == 1
+
+
+def test_guessing_in_the_console_counts_with_guessing_over_rest(support: User, limited: None) -> None:
+    client, page = Client(), "/admin/password_change/"
+    client.force_login(support)
+    guess = {"old_password": "a guess", "new_password1": NEW, "new_password2": NEW}
+
+    assert client.get(page).status_code == 200
+    for _ in range(2):
+        assert "Too many" not in client.post(page, guess).content.decode()
+    assert api(support).post(URL, {"current_password": "a guess", "new_password": NEW}).status_code == 400
+    refused = client.post(page, guess | {"old_password": PASSWORD})
+
+    assert "Too many requests" in refused.content.decode()
+    support.refresh_from_db()
+    assert (support.check_password(PASSWORD), support.epoch) == (True, 0)
+    assert api(support).post(URL, {"current_password": PASSWORD, "new_password": NEW}).status_code == 429

@@ -84,12 +84,26 @@ def free_port() -> int:
         "ftp://example.com/a",
         "https:///a.png",
         "https://example.com:99999/a.png",
+        "https://example.com:80/a.png",
+        "https://example.com:8443/a.png",
+        "https://example.com:22/a.png",
         "not a url",
     ],
 )
 def test_fetch_refuses_addresses_that_are_not_public_https(url: str) -> None:
     with pytest.raises(http.FetchRefused):
         http.fetch(url, io.BytesIO(), max_bytes=1000)
+
+
+def test_only_a_providers_own_origin_may_have_another_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*args: object, **kwargs: object) -> None:
+        raise AssertionError("looked up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+
+    for trusted in ("https://example.com", "https://example.com:8444", "https://other.example:8443"):
+        with pytest.raises(http.FetchRefused, match="no port"):
+            http.fetch("https://example.com:8443/a.png", io.BytesIO(), max_bytes=10, trusted_origin=trusted)
 
 
 def test_fetch_refuses_a_name_with_one_private_address_among_public_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +358,8 @@ def believed(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Resolver:
-    """Answers each look-up with the next of its lists, the last one for ever; loopback passes for public."""
+    """Answers each look-up with the next of its lists, the last one for ever; loopback passes for public, as any port
+    does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *lists: list[str]) -> None:
         self.lists = list(lists)
@@ -352,6 +367,7 @@ class Resolver:
         self.real = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self.look_up)
         public = http.is_public
+        monkeypatch.setattr(http, "PUBLIC_PORTS", range(1 << 16))
         monkeypatch.setattr(http, "is_public", lambda address: address == "127.0.0.1" or public(address))
 
     def look_up(self, host: str, port: int, *args: object, **kwargs: object) -> list[tuple[object, ...]]:

@@ -126,6 +126,8 @@ def test_a_finished_job_is_shown_downloaded_and_deleted(rich: User, bob: User, s
         ({"photo": None, "image_url": "http://example.com/a.jpg"}, 400, "invalid_url"),
         ({"photo": None, "image_url": "file:///etc/passwd"}, 400, "invalid_url"),
         ({"photo": None, "image_url": "https://"}, 400, "invalid_url"),
+        ({"photo": None, "image_url": "https://example.com:8443/a.jpg"}, 400, "invalid_url"),
+        ({"photo": None, "image_url": "https://me:secret@example.com/a.jpg"}, 400, "invalid_url"),
         ({"style_prompt": "x" * 1001}, 400, "max_length"),
         ({"style_prompt": 7}, 400, "invalid"),
         ({"style_prompt": "a\u0000b"}, 400, None),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from accounts.models import User
+from generation.models import Generation
 from generation.providers import REGISTRY, get, is_configured
 from generation.providers.base import (
     Input,
@@ -19,7 +22,9 @@ from generation.providers.base import (
     Unavailable,
     Unknown,
 )
-from tests.generation.material import jpeg, until
+from tests import books
+from tests.generation.material import jpeg, photo_of, run_until, until
+from tests.people import api
 from tests.sandbox.process import RunningSandbox
 
 TOKEN = "at_" + "0123456789abcdef" * 2
@@ -64,6 +69,54 @@ def test_our_token_rides_in_the_name(provider: Provider, sandbox: RunningSandbox
     shown = sandbox.ask("GET", f"/magic-hour/v1/image-projects/{submitted.provider_job_id}", headers=headers)
 
     assert shown["name"] == label
+
+
+# Quotes, braces, a template, an escape, markup, an end of JSON, a line's end, letters of other alphabets.
+HOSTILE = [
+    '"}, "style": {"prompt": "another"}, "x": {"',
+    "{{7*7}} {0} {prompt} %s %(x)s ${HOME} `id`",
+    "first\nsecond\r\n\tthird \\n \\u0041",
+    "<script>alert('1')</script> &amp; <!-- ]]>",
+    "ä → 顔 🙂 \u202e\u2028",
+]
+
+
+@pytest.mark.parametrize("typed", HOSTILE)
+def test_what_was_typed_reaches_the_provider_as_typed_and_changes_nothing_else(
+    provider: Provider, sandbox: RunningSandbox, typed: str
+) -> None:
+    prepared = provider.prepare(an_order())
+
+    def sent(**params: Any) -> dict[str, Any]:
+        provider.submit(an_order(**params), prepared)
+        newest = next(r for r in sandbox.requests(method="POST") if r["path"] == "/v1/ai-headshot-generator")
+        return dict(json.loads(newest["body"]))
+
+    plain = sent(style_prompt="warm light", name="Me")
+    hostile = sent(style_prompt=typed, name=typed)
+
+    assert plain == {
+        "name": f"Me {TOKEN}",
+        "assets": {"image_file_path": prepared["file_path"]},
+        "style": {"prompt": "warm light"},
+    }
+    assert hostile == plain | {"name": f"{typed} {TOKEN}", "style": {"prompt": typed}}
+
+
+def test_a_hostile_order_over_the_api_goes_out_as_typed(rich: User, sandbox: RunningSandbox) -> None:
+    prompt = "\n".join(typed for typed in HOSTILE if "\r" not in typed and "\u202e" not in typed)
+    body = {"photo": str(photo_of(rich).pk), "consent": True, "name": HOSTILE[0], "style_prompt": prompt}
+    made = api(rich).post("/api/v1/headshots", body, headers={"Idempotency-Key": "k"})
+    assert made.status_code == 202, made.content
+
+    run_until(Generation.objects.get())
+
+    call = next(r for r in sandbox.requests(method="POST") if r["path"] == "/v1/ai-headshot-generator")
+    sent = json.loads(call["body"])
+    assert sent["style"] == {"prompt": prompt}
+    assert sent["name"].startswith(f"{HOSTILE[0]} ")
+    assert sent.keys() == {"name", "assets", "style"}
+    books.check()
 
 
 @pytest.mark.parametrize(("word", "code"), [("fail", "provider_failed"), ("moderated", "moderated")])

@@ -11,9 +11,10 @@ from django.test import Client
 
 from accounts.models import User
 from notifications import delivery, outbox, preferences
-from notifications.mails import OPTIONAL
+from notifications.mails import OPTIONAL, TEMPLATES
 from notifications.models import Mail, Refusal
 from notifications.rendering import HIDDEN, preview
+from tests.notifications.letters import EXAMPLES
 from tests.people import api
 
 pytestmark = pytest.mark.django_db
@@ -99,6 +100,40 @@ def test_the_mail_carries_the_link_and_one_press_ends_it(alice: User) -> None:
     mail = warn(alice, "low again")
     delivery.deliver_due()
     assert state_of(mail) == "suppressed"
+
+
+# A mail that may be declined, or is money's or the account's own business: whoever adds one decides.
+DECLINABLE = {"credit-low-warning", "subscription-expiring", "call-summary", "generation-completed"}
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_each_mail_that_may_be_declined_can_be_with_one_press_and_no_other(
+    alice: User, name: str, settings: Any
+) -> None:
+    settings.MAIL_SECRETS = {}  # the rows behind their links are not here
+    Mail.objects.all().delete()
+    outbox.enqueue(name, user=alice, cause="one", context=EXAMPLES[name])
+
+    delivery.deliver_due()
+
+    message = post.outbox[-1]
+    headers = message.extra_headers
+    if name not in DECLINABLE:
+        assert not headers.keys() & {"List-Unsubscribe", "List-Unsubscribe-Post"}
+        return
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    path = path_of(headers["List-Unsubscribe"])
+    assert path in message.body
+    assert Client(enforce_csrf_checks=True).post(path, {"List-Unsubscribe": "One-Click"}).status_code == 200
+    assert [kind for kind, is_wanted in preferences.wanted(alice).items() if not is_wanted] == [name]
+    again = outbox.enqueue(name, user=alice, cause="two", context=EXAMPLES[name])
+    assert again is not None
+    delivery.deliver_due()
+    assert state_of(again) == "suppressed"
+
+
+def test_what_may_be_declined_is_what_we_promise() -> None:
+    assert OPTIONAL.keys() == DECLINABLE
 
 
 def test_mails_about_money_and_the_account_have_no_such_link(alice: User) -> None:
