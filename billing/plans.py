@@ -39,6 +39,12 @@ def avatar_limit(user_id: uuid.UUID) -> int:
     return limits.first() or NO_PLAN_AVATARS
 
 
+def code_of(user_id: uuid.UUID) -> str | None:
+    """The plan that the person has now, until the gateway gives up."""
+    codes = Subscription.objects.filter(user_id=user_id, state__in=ENTITLED).values_list("plan__code", flat=True)
+    return codes.first()
+
+
 def price_of(plan: Plan) -> str:
     """The gateway's price of a plan, made there if need be. Not inside a transaction.
 

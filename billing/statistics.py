@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from billing import ledger
+from billing import ledger, plans
 from billing.ledger.calls import call
 
 # Holds that were released never were entries: what did not succeed was not spent.
@@ -22,7 +22,7 @@ WHERE w.user_id = %s AND w.kind = 'credits' AND w.unit = 'CREDIT'
 
 
 def of(*, user: Any) -> dict[str, dict[str, Any]]:
-    """Credits bought, spent, taken back with refunded money, and left (settings.ACCOUNT_STATISTICS). Two queries.
+    """Credits bought, spent, taken back with refunded money, and left, and the plan (settings.ACCOUNT_STATISTICS). Three queries.
 
     Units: credits.
     """
@@ -35,5 +35,5 @@ def of(*, user: Any) -> dict[str, dict[str, Any]]:
             "current_balance": ledger.balance(user.pk).balance,
         },
         "usage": {"credits_spent_last_30_days": spent_lately},
-        "account": {"plan": None},
+        "account": {"plan": plans.code_of(user.pk)},
     }

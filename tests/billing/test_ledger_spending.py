@@ -311,6 +311,27 @@ def test_low_credit_mail_leaves_once_when_the_threshold_is_crossed(settings: obj
     assert mail.context == {"remaining": "49 credits"}
 
 
+def test_low_credit_mail_leaves_at_each_crossing_and_at_nothing_else(settings: object) -> None:
+    settings.LOW_CREDIT_THRESHOLD = 50  # type: ignore[attr-defined]
+    user = given.person()
+    given.bought(user, 60)
+
+    first = ledger.capture(key=given.held(user, 20))
+    given.spent(user, 20)  # below already
+    given.bought(user, 10)  # still below: 30
+    given.spent(user, 1)
+    sale = given.bought(user, 71)
+    ledger.end_lots(user_id=user.pk, source=("sale", sale))  # what ends is no capture
+    given.bought(user, 71)
+    second = ledger.capture(key=given.held(user, 51))
+
+    mails = Mail.objects.filter(name="credit-low-warning").order_by("pk")
+    assert [(mail.cause, mail.context["remaining"]) for mail in mails] == [
+        (f"low:{first.transaction_id}", "40 credits"),
+        (f"low:{second.transaction_id}", "49 credits"),
+    ]
+
+
 def test_each_movement_leaves_its_audit_row_in_the_same_transaction() -> None:
     user = given.person()
     given.bought(user, 100)

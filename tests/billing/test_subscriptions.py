@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import User
-from billing import leaving, ledger, payments, plans, reconcile, refunds, subscriptions
+from billing import leaving, ledger, payments, plans, reconcile, refunds, statistics, subscriptions
 from billing.models import (
     Break,
     CreditLot,
@@ -130,11 +130,13 @@ def test_the_first_invoice_gives_the_first_months_credits(alice: User, sandbox: 
     assert (body["status"], body["plan"]["code"]) == ("incomplete", "starter")
     assert body["client"]["client_secret"].startswith(f"{body['client']['payment_intent']}_secret_")
     assert available(alice) == 5
+    assert statistics.of(user=alice)["account"]["plan"] is None
     sandbox.stripe_checkout(body["client"]["payment_intent"])
     deliver_and_handle(sandbox, "invoice.paid")
 
     now = call(alice, "get", "/current").json()["subscription"]
     assert (now["status"], now["client"]) == ("active", None)
+    assert statistics.of(user=alice)["account"]["plan"] == "starter"
     assert available(alice) == 105
     assert plans.avatar_limit(alice.pk) == 3
     deliver_and_handle(sandbox, "invoice.payment_succeeded")  # its twin gives nothing more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from accounts.models import User
 from billing import ledger
 from billing.models import CreditLot, Wallet
 from core.ids import new_id
+from tests import books
 from tests.billing import given
 from tests.people import api, make_user
 
@@ -185,6 +187,35 @@ def test_explain_tells_debts(alice: User) -> None:
     assert told["explanation"][-1] == (
         "You owe 100 credits; your next purchase repays it first. Nothing can be spent before."
     )
+
+
+def test_what_explains_a_balance_adds_up_to_it(alice: User) -> None:
+    sales = [given.bought(alice, 100 + n, expires_at=given.later(days=n) if n % 2 else None) for n in range(6)]
+    for amount in (120, 3):
+        given.spent(alice, amount)
+        given.held(alice, amount)
+    for n, sale in enumerate(sales):
+        source = ("sale", sale)
+        if n % 2:
+            ledger.freeze(user_id=alice.pk, amount=9, key=f"f{n}", subject=("dispute", new_id()), source=source)
+        else:
+            ledger.claw_back(user_id=alice.pk, amount=150, key=f"c{n}", subject=("refund", new_id()), source=source)
+
+    told = get(alice, "credits/explain").json()
+
+    def total(rows: str, figure: str) -> int:
+        return sum(row[figure] for row in told[rows])
+
+    assert told["balance"] == total("lots", "remaining") > 0
+    assert told["held"] == total("holds", "amount") == 123
+    assert told["frozen"] == total("freezes", "amount") == total("lots", "frozen") == 18
+    assert told["debt"] == total("debts", "remaining") > 0
+    assert told["available"] == told["balance"] - told["held"] - told["frozen"]
+    history = get(alice, "credits/history", limit=100).json()["results"]
+    assert history[0]["balance_after"] == told["balance"] == sum(entry["amount"] for entry in history)
+    for newer, older in itertools.pairwise(history):
+        assert newer["balance_after"] - newer["amount"] == older["balance_after"]
+    books.check()
 
 
 def test_wallets_are_the_callers_own(alice: User, bob: User) -> None:

@@ -22,8 +22,10 @@ from billing.errors import (
     SubscriptionNotActive,
 )
 from billing.models import Subscription
+from core.api.filters import refuse_unknown
 from core.api.idempotency import idempotent
 from core.api.permissions import IsVerified, Public
+from core.api.public import kept
 from core.api.serializers import refuse_fields
 from core.api.views import ViewSet
 from core.errors import BadGateway, Unavailable
@@ -58,6 +60,7 @@ AWAY = [GatewayUnavailable, BadGateway, Unavailable]
 
 
 class PlanViewSet(ViewSet):
+    authentication_classes = []
     permission_classes = [Public]
     pagination_class = None
     filter_backends = ()
@@ -65,7 +68,9 @@ class PlanViewSet(ViewSet):
     @extend_schema(
         operation_id="subscriptions_plans", summary="The plans that are sold", responses=serializers.PlansSerializer
     )
+    @kept("prices")
     def retrieve(self, request: Request) -> Response:
+        refuse_unknown(request)
         return Response(serializers.PlansSerializer({"plans": plans.shown()}).data)
 
 
