@@ -22,9 +22,9 @@ WHERE w.user_id = %s AND w.kind = 'credits' AND w.unit = 'CREDIT'
 
 
 def of(*, user: Any) -> dict[str, dict[str, Any]]:
-    """Credits bought, spent, taken back with refunded money, and left, and the plan (settings.ACCOUNT_STATISTICS). Three queries.
+    """Credits bought, spent, taken back with refunded money, and left; the plan (settings.ACCOUNT_STATISTICS).
 
-    Units: credits.
+    Three queries. Units: credits.
     """
     spent, spent_lately, purchased, refunded = call(_SUMS, (user.pk,))
     return {
