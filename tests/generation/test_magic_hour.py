@@ -77,7 +77,7 @@ HOSTILE = [
     "{{7*7}} {0} {prompt} %s %(x)s ${HOME} `id`",
     "first\nsecond\r\n\tthird \\n \\u0041",
     "<script>alert('1')</script> &amp; <!-- ]]>",
-    "ä → 顔 🙂 \u202e\u2028",
+    "ä → 顔 🙂 \u202e\u2028 ende",
 ]
 
 
