@@ -18,6 +18,7 @@ from billing.models import BreakKind, CreditLot, Dispute, DisputeState, Freeze, 
 from billing.models.payments import Counts
 from billing.models.refunds import DISPUTE_TRANSITIONS
 from billing.standing import collect, give_back, lock, purse, restand
+from core.killpoints import reach
 from core.money import CREDIT, display
 from notifications import outbox
 
@@ -62,6 +63,7 @@ def _row_of(payment: Payment, attempt: PaymentAttempt, fact: DisputeFact) -> Dis
         respond_by=datetime.fromtimestamp(fact.respond_by, UTC) if fact.respond_by else None,
     )
     row.save(force_insert=True)
+    reach("disputes.opened")
     _freeze(payment, row)
     _record(payment, row, "opened", None)
     _tell_staff(payment, row)
@@ -182,6 +184,7 @@ def _lose(payment: Payment, row: Dispute, fact: DisputeFact) -> None:
         subject=("dispute", row.pk),
         memo=row.reason_code,
     )
+    reach("disputes.lost")
     row.lost = fact.lost
     if not _is_part_of_price(row):
         return

@@ -56,6 +56,19 @@ POINTS: dict[str, str] = {
     "refunds.requested": "a refund and its room are committed | the gateway has not heard of it",
     "refunds.answered": "the gateway has taken the refund | our books do not say so",
     "refunds.posted": "the refund's money is posted, uncommitted | its credits are not taken back",
+    "disputes.opened": "a dispute's row is written, uncommitted | its credits are not frozen",
+    "disputes.lost": "a lost dispute's money is posted, uncommitted | its credits are not taken back",
+    "subscriptions.start.committed": "our subscription is committed | the gateway has not heard of it",
+    "subscriptions.start.answered": "the gateway has begun it | its id is not noted",
+    "subscriptions.invoice.taken": "a paid invoice has become a payment | it is not settled",
+    "subscriptions.period.former_ended": "the former period's credits are ended, uncommitted | the new are not granted",
+    "subscriptions.period.granted": "a period's credits are granted, uncommitted | the mail is not written",
+    "subscriptions.invoices.settled": "what was paid is settled | the period and the state are the old ones",
+    "subscriptions.upgrade.committed": "an upgrade is written down | the gateway has not heard of it",
+    "subscriptions.upgrade.answered": "the gateway has charged for an upgrade | its invoice is not seen",
+    "subscriptions.month.granted": "a month of a year is granted, uncommitted | the invoice does not count it",
+    "subscriptions.end.committed": "the wish to end at once is committed | the gateway has not heard of it",
+    "subscriptions.end.answered": "it has ended at the gateway | it lives here",
 }
 
 

@@ -18,9 +18,9 @@ from billing.subscriptions.opening import GATEWAY
 from billing.subscriptions.refreshing import refresh
 from core.errors import BadGateway
 from core.idempotency import Claim
+from core.killpoints import reach
 
 
-@audit.writes("subscription")
 def change(*, subscription: Subscription, plan: str, claim: Claim | None = None) -> Subscription:
     """Move an active subscription to another plan of the same interval.
 
@@ -40,6 +40,7 @@ def change(*, subscription: Subscription, plan: str, claim: Claim | None = None)
             if row.next_plan is not None:
                 _later(row, row.plan)  # else the upgrade would be charged against the cheaper plan that was to come
             asked = _ask(row, wanted, claim)
+            reach("subscriptions.upgrade.committed")
             _pay_for(asked)
         elif wanted != row.plan or row.next_plan is not None:
             _later(row, wanted)
@@ -53,6 +54,7 @@ def _later(row: Subscription, wanted: Plan) -> None:
     stripe.change_later(ref=str(row.ref), item_ref=row.item_ref, price_ref=plans.price_of(wanted))
 
 
+@audit.writes("subscription")
 def _ask(row: Subscription, wanted: Plan, claim: Claim | None) -> SubscriptionChange:
     """Write the upgrade down with what it gives: the difference for the time that is left."""
     plans.price_of(wanted)
@@ -120,8 +122,10 @@ def _pay_for(asked: SubscriptionChange) -> None:
         if error.status == 402:
             raise PaymentDeclined(f"The card on file was not charged: {error}") from error
         raise BadGateway(f"{row.gateway} refused this change: {error}") from error
+    reach("subscriptions.upgrade.answered")
 
 
+@audit.writes("subscription")
 def _refuse(asked: SubscriptionChange, error: Rejected) -> None:
     with transaction.atomic():
         row = rows.lock(asked.subscription_id)

@@ -14,6 +14,7 @@ from billing.models import Subscription, SubscriptionState
 from billing.subscriptions import rows
 from billing.subscriptions.opening import GATEWAY
 from billing.subscriptions.refreshing import refresh
+from core.killpoints import reach
 
 
 @audit.writes("subscription")
@@ -35,6 +36,7 @@ def cancel(subscription: Subscription, *, at_once: bool = False) -> Subscription
                 locked.save(update_fields=["ends_now", "updated_at"])
                 Subscription.objects.filter(pk=row.pk).update(next_check_at=Now())
                 audit.record("subscription.end_asked", locked, new={"at_once": True}, user=locked.user_id)
+        reach("subscriptions.end.committed")
         return _seen(row)
     return _with_period(row, wanted=True)
 

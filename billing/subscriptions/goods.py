@@ -19,6 +19,7 @@ from billing.models import Interval, Payment, PaymentState, Subscription, Subscr
 from billing.models.subscriptions import ENTITLED
 from billing.standing import lock as lock_payment
 from billing.subscriptions import rows
+from core.killpoints import reach
 from core.money import display
 
 # The gateway drafts a renewal's invoice about an hour after the period; a bank may take days.
@@ -51,6 +52,7 @@ def _deliver_period(row: Subscription, invoice: SubscriptionInvoice, payment: Pa
     plan = invoice.plan
     assert plan is not None and invoice.period_start is not None and invoice.period_end is not None  # noqa: PT018
     _end_former(row, invoice)
+    reach("subscriptions.period.former_ended")
     is_first = invoice.reason == "subscription_create"
     old = row.plan
     row.plan = plan
@@ -67,6 +69,7 @@ def _deliver_period(row: Subscription, invoice: SubscriptionInvoice, payment: Pa
         invoice.months, invoice.next_month_at = 1, ends
         invoice.save(update_fields=["months", "next_month_at", "updated_at"])
     _grant(payment, f"payment:{payment.pk}:grant", payment.credits, max(ends, _paid_at(invoice)) + GRACE)
+    reach("subscriptions.period.granted")
     rows.tell(
         row,
         "subscription-started" if is_first else "subscription-renewed",
@@ -177,6 +180,7 @@ def _grant_month(invoice_id: uuid.UUID, payment_id: uuid.UUID) -> int:
     ledger.end_lots(user_id=row.user_id, source=("payment", payment.pk))
     credits = invoice.plan.credits
     _grant(payment, f"payment:{payment.pk}:grant:{month}", credits, max(ends, timezone.now()) + GRACE)
+    reach("subscriptions.month.granted")
     payment.granted, payment.credits = payment.granted + credits, payment.credits + credits
     payment.save(update_fields=["granted", "credits", "updated_at"])
     SubscriptionInvoice.objects.filter(pk=invoice.pk).update(

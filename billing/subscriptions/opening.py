@@ -20,6 +20,7 @@ from billing.models.subscriptions import LIVE
 from billing.subscriptions import rows
 from core.errors import BadGateway
 from core.idempotency import Claim
+from core.killpoints import reach
 
 GATEWAY = "stripe"
 FIRST_CHECK = timedelta(seconds=60)
@@ -56,6 +57,7 @@ def start(*, user: Any, plan: str, interval: str, claim: Claim | None = None) ->
         )
         if claim:
             claim.bind(stored.pk)
+    reach("subscriptions.start.committed")
     return Started(_open(stored), is_new=True)
 
 
@@ -74,6 +76,7 @@ def _open(row: Subscription) -> Subscription:
         raise BadGateway(f"{row.gateway} refused to begin this subscription: {error}") from error
     except GatewayError as error:
         raise payments.for_client(error, unclear="unknown", unreached="none") from error
+    reach("subscriptions.start.answered")
     return tie(row.pk, fact)
 
 

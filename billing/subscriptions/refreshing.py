@@ -33,6 +33,7 @@ from billing.models.subscriptions import ENTITLED, LIVE
 from billing.subscriptions import goods, rows
 from billing.subscriptions.opening import GATEWAY, tie
 from core import jobs
+from core.killpoints import reach
 
 log = structlog.get_logger("subscriptions")
 
@@ -57,11 +58,14 @@ def refresh(row: Subscription) -> Subscription:
     for invoice in invoices:
         payment = take(row.pk, invoice)
         if payment is not None and not payment.is_paid:
+            reach("subscriptions.invoice.taken")
             payments.refresh(payment)
+    reach("subscriptions.invoices.settled")
     seen = apply(row.pk, fact)
     if not fact.has_ended and (seen.ends_now or rows.has_ended(seen)):
         # It lives there and not here: asked to end, given up, or paid for after that.
         stripe.end(ref)
+        reach("subscriptions.end.answered")
         fact, invoices = stripe.fetch(ref)
         seen = apply(row.pk, fact)
     _tell_failed(seen, invoices)

@@ -44,6 +44,10 @@ ELSEWHERE = {
     **dict.fromkeys(
         (name for name in POINTS if name.startswith("accounts.")), "tests/accounts kills a process at each of them"
     ),
+    **dict.fromkeys(
+        (name for name in POINTS if name.startswith(("subscriptions.", "disputes."))),
+        "tests/billing/test_killed.py kills a process at each of them",
+    ),
     "generation.inputs.saved": "tests/generation: an image_url must be public https, which no sandbox is",
 }
 

@@ -1,0 +1,214 @@
+"""A process that dies in the middle of a subscription's or a dispute's change; one more look puts it right, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.db.models.functions import Now
+
+from accounts.models import User
+from billing import payments, subscriptions
+from billing.models import Dispute, Payment, Subscription, SubscriptionChange, SubscriptionInvoice
+from core.killpoints import POINTS
+from notifications.models import Mail
+from tests import books
+from tests.billing import striping
+from tests.billing.buying import available
+from tests.billing.test_subscriptions import begun, call, due, first_paid, fresh, live_lots, living
+from tests.people import make_user
+from tests.sandbox.process import RunningSandbox
+from tests.scenarios.time import pass_time
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+SETUP = """
+import django
+django.setup()
+from accounts.models import User
+from billing import payments, subscriptions
+from billing.models import Payment, Subscription
+from tests.billing.test_subscriptions import call
+"""
+REFRESH = "subscriptions.refresh(Subscription.objects.get())"
+SETTLING = [
+    "subscriptions.invoice.taken",
+    "subscriptions.period.former_ended",
+    "subscriptions.period.granted",
+    "subscriptions.invoices.settled",
+]
+WALKED = [
+    *SETTLING,
+    "subscriptions.start.committed",
+    "subscriptions.start.answered",
+    "subscriptions.upgrade.committed",
+    "subscriptions.upgrade.answered",
+    "subscriptions.month.granted",
+    "subscriptions.end.committed",
+    "subscriptions.end.answered",
+    "disputes.opened",
+    "disputes.lost",
+]
+Die = Callable[[str, str], None]
+
+
+@pytest.fixture
+def alice(transactional_db: None) -> User:
+    return make_user("alice@example.com")
+
+
+@pytest.fixture
+def die_at(sandbox: RunningSandbox, database_url: str, redis_url: str) -> Die:
+    """Run the code in another process, which is killed at the point."""
+
+    def run(point: str, code: str) -> None:
+        own = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "ENVIRONMENT": "test",
+            "RATELIMIT_ENABLE": "false",
+            "KILL_POINT": point,
+        }
+        ended = subprocess.run(
+            [sys.executable, "-c", SETUP + code],
+            cwd=ROOT,
+            env=os.environ | sandbox.env | own,
+            timeout=60,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == -signal.SIGKILL, ended.stderr[-2000:]
+
+    return run
+
+
+def sweep() -> Subscription:
+    """What the worker does when the time has come."""
+    due(Subscription.objects.get())
+    subscriptions.poll()
+    return fresh(Subscription.objects.get())
+
+
+def mailed(name: str) -> int:
+    return Mail.objects.filter(name=f"subscription-{name}").count()
+
+
+def test_every_point_is_walked() -> None:
+    assert sorted(WALKED) == sorted(name for name in POINTS if name.startswith(("subscriptions.", "disputes.")))
+
+
+@pytest.mark.parametrize("point", ["subscriptions.start.committed", "subscriptions.start.answered"])
+def test_a_death_while_beginning(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
+    die_at(point, "call(User.objects.get(), 'post', '', {'plan': 'starter'})")
+    pass_time(120)
+
+    answer = call(alice, "post", "", {"plan": "starter"})
+
+    assert answer.status_code == 201, answer.json()
+    row = Subscription.objects.get()
+    first_paid(sandbox, row)
+    assert sweep().state == "active"
+    assert available(alice) == 105
+    begun_there = [
+        one for one in sandbox.requests(provider="stripe", method="POST") if one["path"] == "/v1/subscriptions"
+    ]
+    assert len({one["headers"].get("idempotency-key") for one in begun_there}) == 1
+    books.check()
+
+
+@pytest.mark.parametrize("point", SETTLING)
+def test_a_death_while_the_first_invoice_settles(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
+    first_paid(sandbox, begun(alice))
+    die_at(point, REFRESH)
+
+    assert sweep().state == "active"
+
+    assert available(alice) == 105
+    assert (Payment.objects.get().granted, mailed("started")) == (100, 1)
+    books.check()
+
+
+@pytest.mark.parametrize("point", SETTLING)
+def test_a_death_while_renewing(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
+    row = living(sandbox, alice)
+    sandbox.stripe_dashboard("subscriptions", str(row.ref), "renew")
+    die_at(point, REFRESH)
+
+    renewed = sweep()
+
+    assert renewed.period_start == row.period_end
+    assert live_lots(alice) == [("subscription", 100)]
+    assert available(alice) == 105
+    assert (Payment.objects.count(), mailed("renewed")) == (2, 1)
+    books.check()
+
+
+@pytest.mark.parametrize("point", ["subscriptions.upgrade.committed", "subscriptions.upgrade.answered"])
+def test_a_death_while_upgrading(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
+    row = living(sandbox, alice)
+    die_at(point, f"call(User.objects.get(), 'put', '/{row.pk}', {{'plan': 'pro'}})")
+    sweep()
+    pass_time(120)
+
+    answer = call(alice, "put", f"/{row.pk}", {"plan": "pro"})
+
+    assert answer.status_code == 200, answer.json()
+    assert answer.json()["plan"]["code"] == "pro"
+    change = SubscriptionChange.objects.get()
+    assert (change.state, available(alice)) == ("applied", 105 + change.credits)
+    assert Payment.objects.filter(subscription_invoice__reason="subscription_update").count() == 1
+    books.check()
+
+
+def test_a_death_while_a_month_is_granted(alice: User, sandbox: RunningSandbox, die_at: Die) -> None:
+    living(sandbox, alice, "starter", "year")
+    SubscriptionInvoice.objects.update(next_month_at=Now())
+    die_at("subscriptions.month.granted", "subscriptions.grant_months()")
+    assert live_lots(alice) == [("subscription", 100)]
+
+    assert (subscriptions.grant_months(), subscriptions.grant_months()) == (1, 0)
+
+    assert (SubscriptionInvoice.objects.get().months, Payment.objects.get().granted) == (2, 200)
+    assert live_lots(alice) == [("subscription", 100)]
+    books.check()
+
+
+@pytest.mark.parametrize("point", ["subscriptions.end.committed", "subscriptions.end.answered"])
+def test_a_death_while_ending_at_once(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
+    row = living(sandbox, alice)
+    die_at(point, "subscriptions.cancel(Subscription.objects.get(), at_once=True)")
+
+    subscriptions.poll()
+
+    ended = fresh(row)
+    assert (ended.state, ended.credits_lost, available(alice), mailed("canceled")) == ("canceled", 100, 5, 1)
+    assert len(sandbox.requests(provider="stripe", method="DELETE")) == 1
+    books.check()
+
+
+def test_a_death_at_each_step_of_a_dispute(alice: User, sandbox: RunningSandbox, die_at: Die) -> None:
+    payment = striping.bought(sandbox, alice)
+    look = "payments.refresh(Payment.objects.get())"
+    dispute = sandbox.stripe_dashboard("charges", striping.charge_of(payment), "dispute")
+    die_at("disputes.opened", look)
+    assert not Dispute.objects.exists()
+    payments.refresh(payment)
+    assert available(alice) == 5
+
+    sandbox.stripe_dashboard("disputes", dispute["id"], "lose")
+    die_at("disputes.lost", look)
+    assert Dispute.objects.get().state == "open"
+    for _ in range(2):
+        payments.refresh(payment)
+
+    payment.refresh_from_db()
+    assert (payment.state, payment.lost, payment.taken, available(alice)) == ("refunded", 999, 100, 5)
+    books.check()
