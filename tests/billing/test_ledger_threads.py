@@ -203,6 +203,15 @@ def test_wallets_opened_at_once_are_one() -> None:
     assert Wallet.objects.filter(user=None, unit="EUR").count() == 1
 
 
+def test_the_wallets_of_registration_opened_at_once_are_three() -> None:
+    user = User.objects.create(email="at-once@example.com")
+
+    answers = race(*[partial(ledger.open_wallets, user=user) for _ in range(10)])
+
+    assert faults(answers) == []
+    assert sorted(Wallet.objects.filter(user=user).values_list("kind", flat=True)) == ["calls", "credits", "primary"]
+
+
 def test_purchases_at_once_repay_a_debt_once() -> None:
     user = given.person()
     sale = given.bought(user, 100)
