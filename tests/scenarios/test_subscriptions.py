@@ -10,6 +10,7 @@ import requests
 from django.db.models.functions import Now
 
 from billing.models import Subscription
+from inbox.models import Delivery
 from tests import books
 from tests.scenarios.client import Customer
 from tests.scenarios.stack import WAKES, Stack, until
@@ -64,7 +65,15 @@ def the_hour_comes() -> None:
 
 
 def drop_webhooks(stack: Stack) -> None:
-    requests.post(f"{stack.sandbox}/control/webhooks", json={"deliver": False}, timeout=10).raise_for_status()
+    """From here on none is sent, and those sent before have been handled."""
+    control = f"{stack.sandbox}/control"
+    requests.post(f"{control}/webhooks", json={"deliver": False}, timeout=10).raise_for_status()
+
+    def is_quiet() -> bool:
+        pending = requests.get(f"{control}/deliveries", params={"state": "pending"}, timeout=10).json()
+        return not pending and not Delivery.objects.filter(state__in=["received", "failed"]).exists()
+
+    until(is_quiet, "every webhook is handled")
 
 
 @keyed
@@ -86,6 +95,7 @@ def test_a_subscription_lives_and_ends(stack: Stack) -> None:
 
     drop_webhooks(stack)
     a_period_passes(alice)
+    heard = Delivery.objects.count()
     # Its hour is the one after the period's end; ours has not come, so it is brought on at every look.
     alice.meanwhile = the_hour_comes
     third = alice.shows("the poller saw the renewal", period_start=second["period_end"])
@@ -105,4 +115,5 @@ def test_a_subscription_lives_and_ends(stack: Stack) -> None:
     assert 500 <= alice.balance()["available"] <= 505
     assert alice.ok("GET", "users/me/statistics")["account"]["plan"] is None
     until(lambda: alice.mails("ended|cancel"), "the mail that it has ended")
+    assert Delivery.objects.count() == heard
     books.check()
