@@ -155,6 +155,7 @@ def configure(settings: dict[str, Any]) -> None:
                 "django.request": {"level": "CRITICAL"},
                 "django.security.DisallowedHost": {"level": "CRITICAL"},
                 "urllib3": {"level": "WARNING"},
+                "stripe": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},
                 "celery.beat": {"level": "WARNING"},
             },

@@ -37,7 +37,7 @@ KEPT = {
 # Text that is looked up, compared or parsed, and kept as what it was found to be: never as it came.
 MATCHED = {
     *("email", "password", "new_password", "current_password", "token", "refresh", "otp", "locale", "username"),
-    *("item", "package", "currency", "return_url", "operation", "quote", "image_url", "name_of_key"),
+    *("item", "package", "plan", "currency", "return_url", "operation", "quote", "image_url", "name_of_key"),
     *("razorpay_order_id", "razorpay_payment_id", "razorpay_signature", "payment_intent", "transaction_reference"),
 }
 
@@ -149,7 +149,8 @@ def test_no_mail_runs_it(written: User) -> None:
 
 
 def _hostile(value: Any) -> Any:
-    return f"{HOSTILE}\r\nBcc: eve@example.com" if isinstance(value, str) else value
+    """Hostile in the place of every text but addresses of our own pages, which nobody types."""
+    return f"{HOSTILE}\r\nBcc: eve@example.com" if isinstance(value, str) and "://" not in value else value
 
 
 def test_a_file_is_called_by_a_plain_name(written: User) -> None:

@@ -34,7 +34,8 @@ def seed(apps: StateApps, schema_editor: Any) -> None:
             )
             for position, (code, name, monthly, yearly, credits, avatars) in enumerate(PLANS)
             for interval, amount in (("month", monthly), ("year", yearly))
-        ]
+        ],
+        ignore_conflicts=True,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 import requests
+
+from config.embedded import addresses
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -77,23 +78,7 @@ class Stack:
             "RATE_LIMITS": "general=100000/60/ip,auth=1000/60/ip,registrations=1000/60/ip,generation=1000/60/user,"
             "purchases=1000/60/user,uploads=1000/60/user",
             "KILL_POINT": f"@{self.kill_file}",
-            **{
-                name: secrets.token_hex(20)
-                for name in (
-                    "SECRET_KEY",
-                    "JWT_SECRET",
-                    "JWT_REFRESH_SECRET",
-                    "MAILBOX_HASH_KEY",
-                    "RAZORPAY_KEY_ID",
-                    "RAZORPAY_KEY_SECRET",
-                    "RAZORPAY_WEBHOOK_SECRET",
-                    "MONNIFY_API_KEY",
-                    "MONNIFY_SECRET_KEY",
-                    "MONNIFY_CONTRACT_CODE",
-                    "MAGIC_HOUR_API_KEY",
-                    "MAGIC_HOUR_WEBHOOK_SECRET",
-                )
-            },
+            **{name: make() for name, make in addresses.SECRETS.items()},
             **environment,
         }
         self.commands: dict[str, list[str]] = {

@@ -176,6 +176,9 @@ class SubscriptionViewSet(ListModelMixin, ViewSet):
         summary="A link to Stripe's pages for cards and invoices",
         request=serializers.PortalSerializer,
         responses={200: serializers.PortalLinkSerializer},
+        examples=[
+            OpenApiExample("portal", value={"return_url": "https://app.example.com/account"}, request_only=True),
+        ],
     )
     def portal(self, request: Request) -> Response:
         body = serializers.PortalSerializer(data=request.data)
