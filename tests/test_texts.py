@@ -49,7 +49,7 @@ def texts(schema: dict[str, Any], components: dict[str, Any]) -> set[str]:
     found = set()
     for name, field in schema.get("properties", {}).items():
         kinds = field.get("type", "")
-        if "string" in kinds and not {"enum", "format"} & field.keys():
+        if "string" in kinds and not {"enum", "format"} & field.keys() and field.get("maxLength") != 0:
             found.add(name)
         elif "$ref" in field or "properties" in field:
             found |= texts(field, components)
