@@ -37,7 +37,7 @@ KEPT = {
 # Text that is looked up, compared or parsed, and kept as what it was found to be: never as it came.
 MATCHED = {
     *("email", "password", "new_password", "current_password", "token", "refresh", "otp", "locale", "username"),
-    *("item", "package", "plan", "currency", "return_url", "operation", "quote", "image_url", "name_of_key"),
+    *("item", "package", "plan", "avatar", "currency", "return_url", "operation", "quote", "image_url", "name_of_key"),
     *("razorpay_order_id", "razorpay_payment_id", "razorpay_signature", "payment_intent", "transaction_reference"),
 }
 
