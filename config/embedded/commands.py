@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def web(*, host: str, port: int, threads: int) -> list[str]:
-    """One web process. Threads mostly wait for PostgreSQL and Redis, so there are more of them than cores (ADR 32)."""
+    """One web process. Threads mostly wait for PostgreSQL and Redis, so there are more of them than cores (ADR 28)."""
     return [
         *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)),
         *("--workers", "1", "--blocking-threads", str(threads), "--no-ws", "config.wsgi:application"),
