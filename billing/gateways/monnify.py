@@ -23,6 +23,7 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 
+from billing.gateways import failures
 from billing.gateways.base import (
     AttemptFact,
     AttemptStatus,
@@ -275,7 +276,7 @@ def _ask(
     headers: Mapping[str, str] | None = None,
     auth: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    try:
+    with failures.told_apart():
         answer = http.call(
             method,
             settings.MONNIFY_BASE_URL + path,
@@ -285,16 +286,9 @@ def _ask(
             auth=auth,
             timeout_s=TIMEOUT_S,
         )
-    except http.NotSent as error:
-        raise Unreachable(str(error)) from error
-    except http.NoAnswer as error:
-        raise Unclear(str(error)) from error
     what = f"{method} {path}: {answer.status}"
-    if answer.status in (401, 403):
-        raise Misconfigured(what)
-    if answer.status == 429:
-        wait = answer.headers.get("retry-after", "")
-        raise Unreachable(what, retry_after=min(int(wait), 3600) if wait.isdecimal() and len(wait) < 9 else None)
+    if failure := failures.by_status(what, answer.status, answer.headers):
+        raise failure
     if not (200 <= answer.status < 300 or 400 <= answer.status < 500):
         raise Unclear(what)
     envelope = _parse(answer.body)

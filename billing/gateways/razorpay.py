@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 
+from billing.gateways import failures
 from billing.gateways.base import (
     AttemptFact,
     AttemptStatus,
@@ -31,7 +32,6 @@ from billing.gateways.base import (
     Snapshot,
     StartFact,
     Unclear,
-    Unreachable,
 )
 from core import http
 from inbox.deliveries import Verdict
@@ -250,7 +250,7 @@ def _call(
     """
     if not (settings.RAZORPAY_KEY_ID and settings.RAZORPAY_KEY_SECRET):
         raise Misconfigured("no keys are set")
-    try:
+    with failures.told_apart():
         answer = http.call(
             method,
             settings.RAZORPAY_BASE_URL + path,
@@ -260,16 +260,9 @@ def _call(
             auth=(settings.RAZORPAY_KEY_ID, settings.RAZORPAY_KEY_SECRET),
             timeout_s=TIMEOUT_S,
         )
-    except http.NotSent as error:
-        raise Unreachable(str(error)) from error
-    except http.NoAnswer as error:
-        raise Unclear(str(error)) from error
     what = f"{method} {path}: {answer.status}"
-    if answer.status in (401, 403):
-        raise Misconfigured(what)
-    if answer.status == 429:
-        wait = answer.headers.get("retry-after", "")
-        raise Unreachable(what, retry_after=min(int(wait), 3600) if wait.isdecimal() and len(wait) < 9 else None)
+    if failure := failures.by_status(what, answer.status, answer.headers):
+        raise failure
     try:
         body = answer.json()
     except ValueError as error:

@@ -10,7 +10,8 @@ from typing import Any
 import stripe
 from django.conf import settings
 
-from billing.gateways.base import Misconfigured, Rejected, Repeated, Unclear, Unreachable
+from billing.gateways import failures
+from billing.gateways.base import Misconfigured, Rejected, Repeated, Unclear
 from core import http
 
 # What the answers are read as; webhook endpoints must be created with it too, though bodies are never believed.
@@ -64,14 +65,11 @@ def _guarded(act: Callable[[Client], Any]) -> Any:
     """
     if not settings.STRIPE_SECRET_KEY:
         raise Misconfigured("no keys are set")
-    try:
-        return act(_client(settings.STRIPE_SECRET_KEY, settings.STRIPE_BASE_URL))
-    except http.NotSent as error:
-        raise Unreachable(str(error)) from error
-    except http.NoAnswer as error:
-        raise Unclear(str(error)) from error
-    except stripe.StripeError as error:
-        raise _meaning(error) from error
+    with failures.told_apart():
+        try:
+            return act(_client(settings.STRIPE_SECRET_KEY, settings.STRIPE_BASE_URL))
+        except stripe.StripeError as error:
+            raise _meaning(error) from error
 
 
 def ask(act: Callable[[Client], Any]) -> dict[str, Any]:
@@ -85,11 +83,8 @@ def ask(act: Callable[[Client], Any]) -> dict[str, Any]:
 def _meaning(error: stripe.StripeError) -> Exception:
     status = error.http_status or 0
     what = f"{status} {error.user_message or ''}"[:500]
-    if status in (401, 403):
-        return Misconfigured(what)
-    if status == 429:
-        wait = str((error.headers or {}).get("retry-after", ""))
-        return Unreachable(what, retry_after=min(int(wait), 3600) if wait.isdecimal() and len(wait) < 9 else None)
+    if failure := failures.by_status(what, status, error.headers or {}):
+        return failure
     code, message = str(error.code or "")[:64], str(error.user_message or what)[:500]
     if isinstance(error, stripe.IdempotencyError):
         return Repeated(message, status=status, code=code)
