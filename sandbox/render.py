@@ -35,7 +35,7 @@ def headshot(source: Path, output: Path, prompt: str | None = None) -> None:
 
     Raises: RenderError: invalid_file_format, file_too_large, no_source_face.
     """
-    photo = _open(source)
+    photo = open_photo(source)
     if min(photo.size) < SMALLEST_SIDE or max(ImageStat.Stat(photo.convert("L")).stddev) < 3:
         raise RenderError("no_source_face", "No face was detected in the image")
     picture = _studio(_compose(photo), prompt or "")
@@ -45,7 +45,7 @@ def headshot(source: Path, output: Path, prompt: str | None = None) -> None:
     part.replace(output)
 
 
-def _open(source: Path) -> Image.Image:
+def open_photo(source: Path) -> Image.Image:
     """Decode to upright RGB; a large JPEG is decoded at a fraction of its size, so memory stays small."""
     try:
         with warnings.catch_warnings():
