@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 from starlette.requests import Request
@@ -71,6 +72,23 @@ def take(box: Box, provider: str, method: str, path: str) -> Doc | None:
             else:
                 box.store.delete("fault", fault["id"])
         return fault
+    return None
+
+
+def refused_once(box: Box, provider: str, words: Collection[str], *texts: str | None) -> int | None:
+    """The status that a magic word wants for this text's first submit; None for its second, in turn.
+
+    An id inside the text makes it no other text.
+    """
+    for status in (429, 500):
+        if str(status) not in words:
+            continue
+        text = next(text for text in texts if text and f"sandbox:{status}" in text.lower())
+        key = f"{provider}:{status}:{re.sub(r'[0-9a-fA-F-]{8,}', '', text)}"
+        if box.store.get("refused", key) is None:
+            box.store.put("refused", key, {})
+            return status
+        box.store.delete("refused", key)
     return None
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox import faults, magic
+from sandbox import faults, outputs
 from sandbox.box import Box, box_of
 from sandbox.magic_hour import files, projects
 from sandbox.magic_hour.errors import MagicHourError
@@ -107,23 +107,7 @@ async def download(box: Box, request: Request) -> Response:
     path = box.folder("outputs") / f"{project['id']}.png"
     if not project["enabled"] or not path.exists():
         raise MagicHourError(404, "Not Found")
-    if "wrongtype" in project["_words"]:
-        return Response(b"<!doctype html><title>Not a picture</title>", media_type="image/png")
-    if "corrupt" in project["_words"]:
-        whole = path.read_bytes()
-        return Response(whole[: len(whole) * 3 // 5], media_type="image/png")
-    if "huge" in project["_words"]:
-        return StreamingResponse(endless(path.read_bytes()), media_type="image/png")
-    return FileResponse(path, media_type="image/png")
-
-
-async def endless(start: bytes) -> AsyncIterator[bytes]:
-    """A true picture, then zeros up to 2 GB, of which only one piece ever exists."""
-    piece = bytes(256 * 1024)
-    yield start
-    for _ in range((magic.HUGE_BYTES - len(start)) // len(piece)):
-        yield piece
-    yield bytes((magic.HUGE_BYTES - len(start)) % len(piece))
+    return outputs.respond(path, project["_words"], "image/png")
 
 
 async def unknown(box: Box, request: Request) -> Response:

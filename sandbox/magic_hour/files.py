@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox import outbound
+from sandbox import outbound, outputs
 from sandbox.box import Box
 from sandbox.magic_hour.errors import MagicHourError
 from sandbox.render import RenderError
 from sandbox.state import Doc
-from sandbox.tokens import link_signature, new_id
+from sandbox.tokens import new_id
 
 EXTENSIONS = {
     "image": "png jpg jpeg jfif heic heif webp avif jp2 tiff tif bmp",
@@ -21,7 +22,6 @@ EXTENSIONS = {
     "audio": "mp3 wav aac flac webm weba m4a opus ogg oga aiff amr",
 }
 ACCOUNT_ID = "sandbox-account"
-LINK_LIFE_S = 24 * 3600
 LARGEST_UPLOAD = 200 * 1024**2
 LARGEST_FETCH = 50 * 1024**2
 
@@ -31,18 +31,12 @@ def iso(seconds: float) -> str:
 
 
 def signed_link(box: Box, origin: str, path: str) -> Doc:
-    """A link of ours with an end: expiry by the sandbox's clock, shown in real time."""
-    expires = int(box.agenda.now() + LINK_LIFE_S)
-    signature = link_signature(box.link_secret, path, expires)
-    return {"url": f"{origin}{path}?expires={expires}&sig={signature}", "expires_at": iso(time.time() + LINK_LIFE_S)}
+    return {"url": outputs.link(box, origin, path), "expires_at": iso(outputs.expires_at())}
 
 
-def check_link(box: Box, path: str, query: Any) -> None:
-    expires = query.get("expires", "")
-    if not expires.isdecimal() or query.get("sig") != link_signature(box.link_secret, path, int(expires)):
-        raise MagicHourError(403, "SignatureDoesNotMatch")
-    if int(expires) < box.agenda.now():
-        raise MagicHourError(403, "Request has expired")
+def check_link(box: Box, path: str, query: Mapping[str, str]) -> None:
+    if refusal := outputs.refusal(box, path, query):
+        raise MagicHourError(403, refusal)
 
 
 def upload_urls(box: Box, body: dict[str, Any], origin: str) -> Doc:

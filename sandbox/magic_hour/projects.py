@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from typing import Any
 
-from sandbox import magic, render
+from sandbox import faults, magic, render
 from sandbox.box import Box
 from sandbox.magic_hour import files
 from sandbox.magic_hour.errors import MagicHourError
@@ -73,20 +72,11 @@ def create_headshot(box: Box, body: dict[str, Any], origin: str) -> Doc:
 
 
 def _refuse_once(box: Box, words: frozenset[str], prompt: str | None, name: str | None) -> None:
-    """Refuse this text's first submit and take its second, in turn; an id inside the text makes it no other text."""
-    for word, error in (
-        ("429", MagicHourError(429, "Too many requests", {"Retry-After": str(magic.RETRY_AFTER_S)})),
-        ("500", MagicHourError(500, "Internal Server Error")),
-    ):
-        if word not in words:
-            continue
-        text = prompt if prompt and f"sandbox:{word}" in prompt.lower() else name or ""
-        key = f"{word}:{re.sub(r'[0-9a-fA-F-]{8,}', '', text)}"
-        if box.store.get("magic_hour.refused", key) is not None:
-            box.store.delete("magic_hour.refused", key)
-        else:
-            box.store.put("magic_hour.refused", key, {})
-            raise error
+    match faults.refused_once(box, "magic-hour", words, prompt, name):
+        case 429:
+            raise MagicHourError(429, "Too many requests", {"Retry-After": str(magic.RETRY_AFTER_S)})
+        case 500:
+            raise MagicHourError(500, "Internal Server Error")
 
 
 def load(box: Box, id: str) -> Doc:
