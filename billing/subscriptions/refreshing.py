@@ -54,23 +54,34 @@ def refresh(row: Subscription) -> Subscription:
     ref = row.ref or _find(row)
     if not ref:
         return Subscription.objects.get(pk=row.pk)
-    fact, invoices = stripe.fetch(ref)
+    n, fact, invoices = _look(row.pk, ref)
     for invoice in invoices:
         payment = take(row.pk, invoice)
         if payment is not None and not payment.is_paid:
             reach("subscriptions.invoice.taken")
             payments.refresh(payment)
     reach("subscriptions.invoices.settled")
-    seen = apply(row.pk, fact)
+    seen = apply(row.pk, fact, n)
     if not fact.has_ended and (seen.ends_now or rows.has_ended(seen)):
         # It lives there and not here: asked to end, given up, or paid for after that.
         stripe.end(ref)
         reach("subscriptions.end.answered")
-        fact, invoices = stripe.fetch(ref)
-        seen = apply(row.pk, fact)
+        n, fact, invoices = _look(row.pk, ref)
+        seen = apply(row.pk, fact, n)
     _tell_failed(seen, invoices)
     _schedule(seen)
     return Subscription.objects.get(pk=row.pk)
+
+
+def _look(subscription_id: uuid.UUID, ref: str) -> tuple[int, stripe.SubscriptionFact, list[stripe.InvoiceFact]]:
+    """What the gateway says, and the number of this look: one begun before another must not be applied after it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE billing_subscription SET looks = looks + 1 WHERE id = %s RETURNING looks", [subscription_id]
+        )
+        (n,) = cursor.fetchone()
+    fact, invoices = stripe.fetch(ref)
+    return n, fact, invoices
 
 
 def _find(row: Subscription) -> str:
@@ -173,32 +184,37 @@ def _payment(row: Subscription, invoice: SubscriptionInvoice, fact: stripe.Invoi
     return Payment.objects.get(pk=payment.pk)
 
 
-@audit.writes("subscription")
-def apply(subscription_id: uuid.UUID, fact: stripe.SubscriptionFact) -> Subscription:
-    """Bring our row up to the gateway's. What has ended here stays ended.
+def apply(subscription_id: uuid.UUID, fact: stripe.SubscriptionFact, look: int) -> Subscription:
+    """Bring our row up to the gateway's. What has ended here stays ended; what a later look has shown stays too.
 
     Idempotent: by state. Locks: the subscription, then the wallet.
     """
     with transaction.atomic():
         row = rows.lock(subscription_id)
-        if rows.has_ended(row):
-            return row
-        old = _told(row)
-        row.item_ref, row.secret = fact.item_ref, fact.secret if fact.state == "incomplete" else ""
-        row.period_start, row.period_end = rows.moment(fact.period_start), rows.moment(fact.period_end)
-        row.cancel_at_period_end = fact.cancel_at_period_end
-        if not SubscriptionChange.objects.filter(subscription=row, state="requested").exists():
-            coming = Plan.objects.filter(price_ref=fact.price_ref).first()
-            row.next_plan = coming if coming and coming.pk != row.plan_id else None
-        if fact.state != row.state and rows.may_become(row, fact.state):
-            if fact.state in LIVE:
-                row.state = fact.state
-            else:
-                _end(row, fact.state)
-        if old != _told(row):
-            row.save()
-            audit.record("subscription.updated", row, old=old, new=_told(row), user=row.user_id)
+        if not rows.has_ended(row) and look >= row.look_applied:
+            row.look_applied = look
+            Subscription.objects.filter(pk=row.pk).update(look_applied=look)
+            _bring_up(row, fact)
     return row
+
+
+@audit.writes("subscription")
+def _bring_up(row: Subscription, fact: stripe.SubscriptionFact) -> None:
+    old = _told(row)
+    row.item_ref, row.secret = fact.item_ref, fact.secret if fact.state == "incomplete" else ""
+    row.period_start, row.period_end = rows.moment(fact.period_start), rows.moment(fact.period_end)
+    row.cancel_at_period_end = fact.cancel_at_period_end
+    if not SubscriptionChange.objects.filter(subscription=row, state="requested").exists():
+        coming = Plan.objects.filter(price_ref=fact.price_ref).first()
+        row.next_plan = coming if coming and coming.pk != row.plan_id else None
+    if fact.state != row.state and rows.may_become(row, fact.state):
+        if fact.state in LIVE:
+            row.state = fact.state
+        else:
+            _end(row, fact.state)
+    if old != _told(row):
+        row.save()
+        audit.record("subscription.updated", row, old=old, new=_told(row), user=row.user_id)
 
 
 def _told(row: Subscription) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import User
 from billing import leaving, ledger, payments, plans, reconcile, refunds, statistics, subscriptions
+from billing.gateways import stripe_subscriptions
 from billing.models import (
     Break,
     CreditLot,
@@ -480,6 +481,28 @@ def test_it_ends_with_its_period_unless_reactivated(alice: User, sandbox: Runnin
     assert available(alice) == 105
     assert call(alice, "post", f"/{row.pk}/reactivate").json()["error"] == "subscription_ended"
     assert mails("canceled") == 1
+    books.check()
+
+
+def test_a_look_begun_earlier_undoes_nothing(
+    alice: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poller has asked before the customer ends it, and gets to write after that."""
+    row = living(sandbox, alice)
+    ask, before = stripe_subscriptions.fetch, []
+
+    def overtaken(ref: str) -> Any:
+        said = ask(ref)
+        if not before:
+            before.append(said)
+            subscriptions.cancel(row)
+        return said
+
+    monkeypatch.setattr(stripe_subscriptions, "fetch", overtaken)
+    subscriptions.refresh(row)
+
+    assert before[0][0].cancel_at_period_end is False
+    assert fresh(row).cancel_at_period_end is True
     books.check()
 
 
