@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from django.db.models import QuerySet
+
 import audit
 from billing.gateways import stripe_subscriptions as stripe
 from billing.models import Plan, Subscription
@@ -16,7 +18,7 @@ NO_PLAN_AVATARS = 1
 
 def shown() -> Sequence[Plan]:
     """What is for sale, the cheapest first."""
-    return list(Plan.objects.filter(is_for_sale=True).order_by("interval", "position", "amount"))
+    return list(_sold().order_by("interval", "position", "amount"))
 
 
 def named(code: str, interval: str) -> Plan:
@@ -24,11 +26,16 @@ def named(code: str, interval: str) -> Plan:
 
     Raises: Invalid.
     """
-    found = Plan.objects.filter(code=code.lower(), interval=interval, is_for_sale=True).first()
+    found = _sold().filter(code=code.lower(), interval=interval).first()
     if found is None:
         message = f"There is no plan {code!r} by the {interval}."
         raise Invalid(message, details=[detail("unknown_plan", message, "plan")])
     return found
+
+
+def _sold() -> QuerySet[Plan]:
+    sold: QuerySet[Plan] = Plan.objects.filter(is_for_sale=True, retired_at=None)
+    return sold
 
 
 def avatar_limit(user_id: uuid.UUID) -> int:

@@ -49,6 +49,8 @@ ROLES: dict[str, dict[str, str]] = {
         **_view("generation", "generation", "operation"),
         **_view("notifications", "mail"),
         "audit.approval": "view decide",
+        "billing.package": "view reprice",
+        "billing.plan": "view",
         "billing.staffgrant": "view give give_more void",
         "billing.payment": "view refund",
         "billing.break": "view resolve",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django import forms
@@ -17,6 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 from unfold.decorators import action
 from unfold.enums import ActionVariant
@@ -85,18 +86,43 @@ class ReasonForm(BaseDialogForm):
     reason = forms.CharField(max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
 
 
+class PreviewForm(ReasonForm):
+    """Sent once it shows what would happen, and only sent again, with nothing else in it, does that happen."""
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    shown: Sequence[str] = ()
+
+    def is_seen(self, lines: Sequence[str]) -> bool:
+        """Whether the person has been shown just this; if not, the form shows it now."""
+        told = "; ".join(lines)
+        if self.cleaned_data["seen"] == told:
+            return True
+        self.data: Any = self.data.copy()
+        self.data["seen"] = told
+        self.shown = lines
+        return False
+
+    def render_before_template(self) -> str:
+        if not self.shown:
+            return ""
+        told = format_html_join("", "<li>{}</li>", [(line,) for line in self.shown])
+        return format_html("<ul class='mb-3'>{}</ul><p class='mb-3'>Send it again to ask for just this.</p>", told)
+
+
 def act(
     title: str,
     *,
     permission: str,
     explanation: str,
     form: type[ReasonForm] = ReasonForm,
+    preview: Callable[[Any, dict[str, Any]], Sequence[str]] | None = None,
     variant: ActionVariant = ActionVariant.DEFAULT,
     icon: str | None = None,
 ) -> Callable[[Callable[..., str]], Any]:
     """A button on an object's page, for `actions_detail`: it asks in a dialog, and the form's POST does it.
 
     The method gets the request, the object and the form's values, calls one topic function and answers what to tell.
+    With `preview` and a PreviewForm, what it answers for the object and those values has to be seen first.
     """
 
     def declare(method: Callable[..., str]) -> Any:
@@ -107,11 +133,13 @@ def act(
             found = self.get_object(request, unquote(object_id))
             if found is None or not self.has_view_permission(request, found):
                 raise Http404
+            shown = {"dialog": dialog, "form": asked, "form_submit_text": title}
             try:
+                if preview and isinstance(asked, PreviewForm) and not asked.is_seen(preview(found, asked.cleaned_data)):
+                    return render(request, "unfold/helpers/dialog.html", shown)
                 said = method(self, request, found, asked.cleaned_data)
             except Error as error:
                 asked.add_error("reason", error.message)
-                shown = {"dialog": dialog, "form": asked, "form_submit_text": title}
                 return render(request, "unfold/helpers/dialog.html", shown)
             messages.success(request, said)
             page = reverse(

@@ -121,7 +121,7 @@ SEEN = {
     "finance": {
         "accounts": "user",
         "audit": "auditlog approval daytotal",
-        "billing": f"{MONEY} break gatewaycursor bookcheck promospending",
+        "billing": f"{MONEY} plan break gatewaycursor bookcheck promospending",
         "generation": "generation operation",
         "notifications": "mail",
     },
@@ -153,6 +153,9 @@ ACTS = {
     "billing_break_credit_in_part": {"finance"},
     "billing_break_dismiss": {"finance"},
     "billing_debt_waive": {"finance"},
+    "billing_package_change_price": {"finance"},
+    "billing_creditprice_change_price": {"finance"},
+    "billing_plan_change_price": {"finance"},
 }
 
 

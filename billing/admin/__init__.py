@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-from billing.admin import payments, subscriptions, wallets  # noqa: F401  registers them
+from billing.admin import payments, prices, subscriptions, wallets  # noqa: F401  registers them

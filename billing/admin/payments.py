@@ -16,10 +16,8 @@ from billing import staff_refunds
 from billing.models import (
     Break,
     BreakKind,
-    CreditPrice,
     Dispute,
     GatewayCursor,
-    Package,
     Payment,
     PaymentAttempt,
     PaymentStart,
@@ -279,25 +277,3 @@ class BreakAdmin(ReadOnlyModelAdmin):
 class GatewayCursorAdmin(ReadOnlyModelAdmin):
     list_display = ["gateway", "resource", "next_at", "deep_at", "failures", "error"]
     ordering = ["gateway", "resource"]
-
-
-@admin.register(Package)
-class PackageAdmin(ReadOnlyModelAdmin):
-    list_display = [
-        "code",
-        "currency",
-        "name",
-        "credits",
-        money("amount", "Price"),
-        "is_popular",
-        "is_shown",
-        "is_for_sale",
-    ]
-    list_filter = ["currency", "is_for_sale"]
-    ordering = ["currency", "position"]
-
-
-@admin.register(CreditPrice)
-class CreditPriceAdmin(ReadOnlyModelAdmin):
-    list_display = ["currency", money("amount", "One credit"), "least", "most", "is_for_sale"]
-    ordering = ["currency"]

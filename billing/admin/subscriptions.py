@@ -1,27 +1,12 @@
-"""Plans and subscriptions in the ops console: to be read; what changes them are their own functions."""
+"""Subscriptions in the ops console: to be read; what changes them are their own functions."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
 from billing.admin.payments import money
-from billing.models import GatewayCustomer, Plan, Subscription, SubscriptionChange, SubscriptionInvoice
+from billing.models import GatewayCustomer, Subscription, SubscriptionChange, SubscriptionInvoice
 from core.admin import ReadOnlyModelAdmin
-
-
-@admin.register(Plan)
-class PlanAdmin(ReadOnlyModelAdmin):
-    list_display = [
-        "code",
-        "interval",
-        "name",
-        money("amount", "Price"),
-        "credits",
-        "max_avatars",
-        "is_for_sale",
-        "price_ref",
-    ]
-    ordering = ["interval", "position"]
 
 
 @admin.register(GatewayCustomer)

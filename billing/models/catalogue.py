@@ -32,6 +32,7 @@ class Package(UUIDModel):
                 condition=Q(amount__gt=0) | Q(amount=0, is_for_sale=False), name="package_never_sold_for_nothing"
             ),
         )
+        permissions = (("reprice_package", "Can ask for other prices of packages, credits and plans"),)
 
     def __str__(self) -> str:
         return f"{self.code} {self.currency}"

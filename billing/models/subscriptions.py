@@ -18,7 +18,10 @@ class Interval(models.TextChoices):
 
 
 class Plan(UUIDModel):
-    """What a subscription costs and gives. Units: `amount` in the currency's minor unit, `credits` a month."""
+    """What a subscription costs and gives. Units: `amount` in the currency's minor unit, `credits` a month.
+
+    Other terms are another edition, a row of its own: whoever subscribed to the former keeps it.
+    """
 
     code = models.CharField(max_length=32)
     interval = models.CharField(max_length=5, choices=Interval, default=Interval.MONTH)
@@ -29,13 +32,18 @@ class Plan(UUIDModel):
     max_avatars = models.PositiveIntegerField()
     position = models.PositiveSmallIntegerField(default=0)
     is_for_sale = models.BooleanField(default=True)
+    edition = models.PositiveSmallIntegerField(default=1)
+    retired_at = models.DateTimeField(null=True, help_text="When the next edition took its place.")
     price_ref = models.CharField(
         max_length=64, null=True, unique=True, help_text="The gateway's price, made by sync_plans or the first buyer."
     )
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=["code", "interval", "currency"], name="plan_once"),
+            models.UniqueConstraint(
+                fields=["code", "interval", "currency"], condition=Q(retired_at=None), name="plan_once"
+            ),
+            models.UniqueConstraint(fields=["code", "interval", "currency", "edition"], name="plan_edition_once"),
             models.CheckConstraint(condition=Q(amount__gt=0, credits__gt=0, max_avatars__gt=0), name="plan_figures"),
             models.CheckConstraint(condition=Q(currency__regex=r"^[A-Z]{3}$"), name="plan_currency"),
             models.CheckConstraint(condition=Q(interval__in=[i.value for i in Interval]), name="plan_interval"),
@@ -46,8 +54,9 @@ class Plan(UUIDModel):
 
     @property
     def lookup_key(self) -> str:
-        """How the gateway finds its price; another amount is another price."""
-        return f"atelier-{self.code}-{self.interval}-{self.currency}-{self.amount}".lower()
+        """How the gateway finds its price; another amount is another price, and so is another edition."""
+        key = f"atelier-{self.code}-{self.interval}-{self.currency}-{self.amount}".lower()
+        return key if self.edition == 1 else f"{key}-{self.edition}"
 
 
 class GatewayCustomer(UUIDModel):

@@ -29,13 +29,13 @@ def change(*, subscription: Subscription, plan: str, claim: Claim | None = None)
     """
     gateways.get(GATEWAY)
     row = Subscription.objects.select_related("plan", "next_plan").get(pk=subscription.pk)
-    wanted = plans.named(plan, row.plan.interval)
     try:
         if claim and claim.subject_id:
             _pay_for(SubscriptionChange.objects.get(pk=claim.subject_id, subscription=row))
             return refresh(row)
         if row.state != SubscriptionState.ACTIVE or row.cancel_at_period_end or not row.ref:
             raise SubscriptionNotActive
+        wanted = _edition(row, plan)
         if wanted.amount > row.plan.amount:
             if row.next_plan is not None:
                 _later(row, row.plan)  # else the upgrade would be charged against the cheaper plan that was to come
@@ -47,6 +47,12 @@ def change(*, subscription: Subscription, plan: str, claim: Claim | None = None)
         return refresh(row)
     except GatewayError as error:
         raise payments.for_client(error, unclear="unknown", unreached="none") from error
+
+
+def _edition(row: Subscription, code: str) -> Plan:
+    """The plan of that code: as the person has it or has asked for it, whatever it costs others by now."""
+    kept = [plan for plan in (row.plan, row.next_plan) if plan is not None and plan.code == code.lower()]
+    return kept[0] if kept else plans.named(code, row.plan.interval)
 
 
 def _later(row: Subscription, wanted: Plan) -> None:

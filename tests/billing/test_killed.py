@@ -1,4 +1,4 @@
-"""A process that dies in the middle of a subscription's or a dispute's change; one more look puts it right, once."""
+"""A process that dies in the middle of a change to a subscription, a dispute or a price; once more, and it is right."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 from django.db.models.functions import Now
 
 from accounts.models import User
-from billing import payments, subscriptions
-from billing.models import Dispute, Payment, Subscription, SubscriptionChange, SubscriptionInvoice
+from audit import approvals
+from billing import payments, plans, staff_prices, subscriptions
+from billing.models import Dispute, Payment, Plan, Subscription, SubscriptionChange, SubscriptionInvoice
+from core.ids import new_id
 from core.killpoints import POINTS
 from notifications.models import Mail
 from tests import books
@@ -54,6 +56,7 @@ WALKED = [
     "subscriptions.end.answered",
     "disputes.opened",
     "disputes.lost",
+    "prices.changed",
 ]
 Die = Callable[[str, str], None]
 
@@ -102,7 +105,9 @@ def mailed(name: str) -> int:
 
 
 def test_every_point_is_walked() -> None:
-    assert sorted(WALKED) == sorted(name for name in POINTS if name.startswith(("subscriptions.", "disputes.")))
+    assert sorted(WALKED) == sorted(
+        name for name in POINTS if name.startswith(("subscriptions.", "disputes.", "prices."))
+    )
 
 
 @pytest.mark.parametrize("point", ["subscriptions.start.committed", "subscriptions.start.answered"])
@@ -212,3 +217,24 @@ def test_a_death_at_each_step_of_a_dispute(alice: User, sandbox: RunningSandbox,
     payment.refresh_from_db()
     assert (payment.state, payment.lost, payment.taken, available(alice)) == ("refunded", 999, 100, 5)
     books.check()
+
+
+def test_a_death_while_a_price_changes(sandbox: RunningSandbox, die_at: Die) -> None:
+    finance, boss = make_user("finance@example.test"), make_user("boss@example.test")
+    User.objects.filter(pk__in=[finance.pk, boss.pk]).update(is_staff=True, is_superuser=True)
+    old = Plan.objects.get(code="pro", interval="month")
+    asked = staff_prices.ask(
+        request_id=new_id(),
+        kind="plan",
+        row_id=old.pk,
+        new=staff_prices.figures(old) | {"amount": 3_999},
+        reason="Costs.",
+        actor=User.objects.get(pk=finance.pk),
+    )
+    approve = f"approvals.approve('{asked.pk}', approver=User.objects.get(email='boss@example.test'), reason='Yes.')"
+    die_at("prices.changed", f"from audit import approvals; {approve}")
+    assert plans.named("pro", "month") == old
+
+    approvals.approve(asked.pk, approver=User.objects.get(pk=boss.pk), reason="Yes.")
+
+    assert (plans.named("pro", "month").amount, Plan.objects.filter(code="pro").count()) == (3_999, 3)

@@ -45,7 +45,7 @@ ELSEWHERE = {
         (name for name in POINTS if name.startswith("accounts.")), "tests/accounts kills a process at each of them"
     ),
     **dict.fromkeys(
-        (name for name in POINTS if name.startswith(("subscriptions.", "disputes."))),
+        (name for name in POINTS if name.startswith(("subscriptions.", "disputes.", "prices."))),
         "tests/billing/test_killed.py kills a process at each of them",
     ),
     "generation.inputs.saved": "tests/generation: an image_url must be public https, which no sandbox is",

@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say which plans have no price yet")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for plan in Plan.objects.order_by("interval", "position", "pk"):
+        for plan in Plan.objects.filter(retired_at=None).order_by("interval", "position", "pk"):
             if options["dry_run"]:
                 self.stdout.write(f"{plan.lookup_key}: {plan.price_ref or 'no price yet'}")
                 continue

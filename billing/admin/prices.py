@@ -1,0 +1,156 @@
+"""What is sold in the ops console: each change is asked for with its reason, and a colleague lets it happen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
+
+from billing import staff_prices
+from billing.admin.payments import money
+from billing.models import CreditPrice, Package, Plan
+from core.admin import PreviewForm, ReadOnlyModelAdmin, act
+from core.ids import new_id
+
+
+def _number(label: str) -> forms.IntegerField:
+    return forms.IntegerField(label=label, min_value=0, widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 0}))
+
+
+def _flag(label: str) -> forms.BooleanField:
+    return forms.BooleanField(label=label, required=False, widget=UnfoldBooleanWidget)
+
+
+def _name() -> forms.CharField:
+    return forms.CharField(label="Name", max_length=80, widget=UnfoldAdminTextInputWidget)
+
+
+class PriceForm(PreviewForm):
+    """Begins with the figures as they are."""
+
+    kind = ""
+    amount = _number("Price, in minor units")
+    is_for_sale = _flag("Is for sale")
+    # Sent twice, the form asks once.
+    request_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
+
+    def __init__(self, request: HttpRequest, object_id: Any = None, **kwargs: Any) -> None:
+        row = staff_prices.FIELDS[self.kind][0].objects.filter(pk=object_id).first()
+        super().__init__(request, object_id, initial=staff_prices.figures(row) if row else {}, **kwargs)
+
+
+class PackageForm(PriceForm):
+    kind = "package"
+    name = _name()
+    credits = _number("Credits")
+    is_popular = _flag("Is marked as popular")
+    is_shown = _flag("Is shown")
+    field_order = ["name", "amount", "credits", "is_popular", "is_shown", "is_for_sale", "reason"]
+
+
+class CreditPriceForm(PriceForm):
+    kind = "credit_price"
+    least = _number("Least credits of a purchase")
+    most = _number("Most credits of a purchase")
+    field_order = ["amount", "least", "most", "is_for_sale", "reason"]
+
+
+class PlanForm(PriceForm):
+    kind = "plan"
+    name = _name()
+    credits = _number("Credits a month")
+    max_avatars = _number("Avatars")
+    field_order = ["name", "amount", "credits", "max_avatars", "is_for_sale", "reason"]
+
+
+def _preview(row: Any, given: dict[str, Any]) -> list[str]:
+    return staff_prices.preview(row, _figures(row, given))
+
+
+def _figures(row: Any, given: dict[str, Any]) -> dict[str, Any]:
+    return {field: given[field] for field in staff_prices.figures(row)}
+
+
+def _button(form: type[PriceForm], explanation: str) -> Any:
+    """The act of one kind of thing that is sold."""
+
+    def change_price(self: Any, request: HttpRequest, row: Any, given: dict[str, Any]) -> str:
+        staff_prices.ask(
+            request_id=given["request_id"],
+            kind=form.kind,
+            row_id=row.pk,
+            new=_figures(row, given),
+            reason=given["reason"],
+            actor=request.user,
+        )
+        return "This waits for a colleague's approval."
+
+    return act(
+        "Change",
+        permission=staff_prices.REPRICE,
+        explanation=explanation,
+        form=form,
+        preview=_preview,
+        variant=ActionVariant.PRIMARY,
+    )(change_price)
+
+
+@admin.register(Package)
+class PackageAdmin(ReadOnlyModelAdmin):
+    list_display = [
+        "code",
+        "currency",
+        "name",
+        "credits",
+        money("amount", "Price"),
+        "is_popular",
+        "is_shown",
+        "is_for_sale",
+    ]
+    list_filter = ["currency", "is_for_sale"]
+    ordering = ["currency", "position"]
+    actions_detail = ["change_price"]
+    change_price = _button(
+        PackageForm, "A colleague has to approve. Payments that have begun keep what they were told."
+    )
+
+
+@admin.register(CreditPrice)
+class CreditPriceAdmin(ReadOnlyModelAdmin):
+    list_display = ["currency", money("amount", "One credit"), "least", "most", "is_for_sale"]
+    ordering = ["currency"]
+    actions_detail = ["change_price"]
+    change_price = _button(
+        CreditPriceForm, "A colleague has to approve. Payments that have begun keep what they were told."
+    )
+
+
+@admin.register(Plan)
+class PlanAdmin(ReadOnlyModelAdmin):
+    list_display = [
+        "code",
+        "interval",
+        "edition",
+        "name",
+        money("amount", "Price"),
+        "credits",
+        "max_avatars",
+        "is_for_sale",
+        "retired_at",
+        "price_ref",
+    ]
+    list_filter = ["interval", ("retired_at", admin.EmptyFieldListFilter)]
+    ordering = ["interval", "position", "-edition"]
+    actions_detail = ["change_price"]
+    change_price = _button(
+        PlanForm,
+        "A colleague has to approve. Another price, number of credits or of avatars is sold as the next edition; "
+        "subscribers keep theirs until they change.",
+    )
+
+    def is_apt(self, act: str, found: Plan) -> bool:
+        return found.retired_at is None
