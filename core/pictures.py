@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 import tempfile
-import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import structlog
 from django.conf import settings
 
+from core import children
 from core.errors import ImageUnreadable, TooLarge, TooManyPixels, UnsupportedMediaType
-
-log = structlog.get_logger("pictures")
 
 _PROGRAM = Path(__file__).with_name("decoder.py")
 _MEMORY_BYTES = 1_500 << 20
 _CPU_S = 30
 _TIMEOUT_S = 60
-# A picture of the most pixels takes 0.8 GB [measured]; a pass of the engine may meet sixteen of them at once.
-_AT_ONCE = threading.BoundedSemaphore(2)
 PHOTO_SIDE = 2048
 THUMBNAIL_SIDE = 512
 AVATAR_SIDE = 512
@@ -110,26 +101,11 @@ def _decode(file: IO[bytes], *, mode: str, max_side: int) -> Picture:
 
 
 def _run(options: dict[str, Any], source: IO[bytes], target: IO[bytes]) -> dict[str, Any]:
-    """The decoder's report. `-I` and an empty environment: the child knows nothing of ours. Two at a time in a process.
+    """The decoder's report.
 
     Raises: as `_decode`.
     """
-    try:
-        with _AT_ONCE:
-            child = subprocess.run(
-                [sys.executable, "-I", str(_PROGRAM), json.dumps(options)],
-                stdin=source.fileno(),
-                stdout=target.fileno(),
-                stderr=subprocess.PIPE,
-                env={},
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-    except subprocess.TimeoutExpired as error:
-        raise ImageUnreadable from error
-    report: dict[str, Any] = {}
-    with suppress(ValueError, IndexError):
-        report = json.loads(child.stderr.splitlines()[-1])
+    report = children.run(_PROGRAM, options, source=source, target=target, timeout_s=_TIMEOUT_S)
     match report.get("error"):
         case "not_an_image":
             raise UnsupportedMediaType("The file is not a JPEG, PNG, GIF or WebP picture.")
@@ -137,8 +113,6 @@ def _run(options: dict[str, Any], source: IO[bytes], target: IO[bytes]) -> dict[
             raise TooManyPixels(f"The picture has more than {settings.PHOTO_MAX_PIXELS // 1_000_000} megapixels.")
         case "unreadable":
             raise ImageUnreadable
-    if child.returncode != 0 or not report:
-        # Killed by its limits, or by the file: either way nothing came of it.
-        log.warning("decoder_died", returncode=child.returncode, mode=options["mode"])
+    if not report:
         raise ImageUnreadable
     return report

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageOps
 
-from core import pictures
+from core import children, pictures
 from core.errors import Error, ImageUnreadable, TooLarge, TooManyPixels, UnsupportedMediaType
 from tests.generation.material import encoded, jpeg, png_chunks, portrait
 
@@ -244,7 +244,7 @@ def test_a_decoder_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_only_two_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     running, most, lock = 0, 0, threading.Lock()
     is_second = threading.Event()
-    real = pictures.subprocess.run
+    real = children.subprocess.run
 
     def run(*args: Any, **options: Any) -> Any:
         nonlocal running, most
@@ -260,7 +260,7 @@ def test_only_two_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             with lock:
                 running -= 1
 
-    monkeypatch.setattr(pictures.subprocess, "run", run)
+    monkeypatch.setattr(children.subprocess, "run", run)
     threads = [threading.Thread(target=taken, args=(jpeg(seed),)) for seed in range(6)]
     for thread in threads:
         thread.start()
