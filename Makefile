@@ -37,7 +37,7 @@ dev: $(VENV)/.embedded ## like run, restarting our processes when code changes
 
 .PHONY: debug
 debug: $(VENV)/.dev ## the web process under debugpy, for your editor to attach to DEBUG_PORT (5678); the rest beside it
-	@$(MANAGE) with_servers --services postgres,valkey,sandbox,worker,beat --debugger "127.0.0.1:$${DEBUG_PORT:-5678}" \
+	@$(MANAGE) with_servers --services postgres,valkey,sandbox,worker,worker-sync,worker-bulk,beat --debugger "127.0.0.1:$${DEBUG_PORT:-5678}" \
 		runserver --noreload "$${HOST:-127.0.0.1}:$${PORT:-8000}"
 
 .PHONY: stop

@@ -201,6 +201,8 @@ WAKE_EVERY_S: dict[str, float] = {
     "inbox.purge": 86_400,
     "audit.expire_approvals": 300,
     "generation.advance": 5,
+    "generation.advance_sync": 5,
+    "generation.advance_bulk": 15,
     "generation.sweep": 15,
     "billing.poll_payments": 5,
     "billing.send_refunds": 15,
@@ -335,7 +337,14 @@ MAGIC_HOUR_RESOLVE_S = env.float("MAGIC_HOUR_RESOLVE_S", default=300)  # a callb
 
 # --- Generation ---------------------------------------------------------------------------------------------------
 
-GENERATION_DEADLINES_S = {"headshot": env.float("HEADSHOT_DEADLINE_S", default=900)}
+# By kind, counted from the order: it then ends, whatever has happened.
+GENERATION_DEADLINES_S = {
+    "headshot": env.float("HEADSHOT_DEADLINE_S", default=900),
+    "image": env.float("IMAGE_DEADLINE_S", default=900),
+    "video": env.float("VIDEO_DEADLINE_S", default=3600),
+    "avatar": env.float("AVATAR_DEADLINE_S", default=900),
+    "model3d": env.float("MODEL3D_DEADLINE_S", default=21_600),
+}
 GENERATION_LEASE_S = env.float("GENERATION_LEASE_S", default=120)
 GENERATION_POLL_MIN_S = env.float("GENERATION_POLL_MIN_S", default=5)
 GENERATION_POLL_MAX_S = env.float("GENERATION_POLL_MAX_S", default=60)
@@ -345,7 +354,13 @@ PROVIDER_RATES: dict[str, tuple[int, float]] = {"magic-hour": (env.int("MAGIC_HO
 PHOTO_MAX_BYTES = env.int("PHOTO_MAX_BYTES", default=50_000_000)
 AVATAR_MAX_BYTES = env.int("AVATAR_MAX_BYTES", default=10_000_000)
 PHOTO_MAX_PIXELS = env.int("PHOTO_MAX_PIXELS", default=80_000_000)  # measured: 0.8 GB in the decoder's own process
-OUTPUT_MAX_BYTES = {"headshot": env.int("HEADSHOT_MAX_BYTES", default=50_000_000)}
+OUTPUT_MAX_BYTES = {
+    "headshot": env.int("HEADSHOT_MAX_BYTES", default=50_000_000),
+    "image": env.int("IMAGE_MAX_BYTES", default=50_000_000),
+    "video": env.int("VIDEO_MAX_BYTES", default=100_000_000),
+    "avatar": env.int("AVATAR_THUMBNAIL_MAX_BYTES", default=50_000_000),
+    "model3d": env.int("MODEL3D_MAX_BYTES", default=500_000_000),
+}
 
 
 # --- Files --------------------------------------------------------------------------------------------------------

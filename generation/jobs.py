@@ -50,7 +50,7 @@ def create(*, user: Any, request: Request) -> Generation:
     Locks: the photos, then the wallet.
     Raises: ConsentRequired, Invalid, NotFound, OperationUnavailable, Moderated, QuoteMismatch, QuoteExpired,
         InsufficientCredits, DebtOutstanding; nothing is kept then.
-    Enqueues: generation.advance
+    Enqueues: the workers of its queue.
     """
     operation = operations.choose(request.kind, request.operation)
     operations.check_params(operation, request.params)
@@ -70,6 +70,7 @@ def create(*, user: Any, request: Request) -> Generation:
             operation=operation.code,
             provider=operation.provider,
             model=operation.model,
+            queue=operations.queue(operation),
             terms=operations.snapshot(operation),
             params=params,
             price=price,
@@ -87,7 +88,7 @@ def create(*, user: Any, request: Request) -> Generation:
             metadata={"photos": [photo.pk for photo in inputs], "consent": CONSENT_WORDING},
         )
         _hold(job)
-        wake_ups.wake("generation.advance")
+        wake_ups.wake(moves.WAKES[job.queue])
     reach("generation.jobs.created")
     return job
 
@@ -187,7 +188,7 @@ def retry(*, user: Any, job_id: UUID) -> Generation:
 
     Locks: the job, its photos, then the wallet.
     Raises: NotFound, NotRetryable, OperationUnavailable, Moderated, InsufficientCredits, DebtOutstanding.
-    Enqueues: generation.advance
+    Enqueues: the workers of its queue.
     """
     with transaction.atomic():
         job = _locked(user, job_id)
@@ -210,6 +211,8 @@ def retry(*, user: Any, job_id: UUID) -> Generation:
             price=min(job.price, operations.price(operation, priced)),
             provider=operation.provider,
             model=operation.model,
+            queue=operations.queue(operation),
+            stage=1,
             attempt=None,
             was_submitted=False,
             progress=0,
@@ -229,7 +232,7 @@ def retry(*, user: Any, job_id: UUID) -> Generation:
             new={"state": job.state, "round": job.round, "price": job.price},
         )
         _hold(job)
-        wake_ups.wake("generation.advance")
+        wake_ups.wake(moves.WAKES[job.queue])
     return job
 
 

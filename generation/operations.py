@@ -59,6 +59,11 @@ def named(code: str) -> Operation:
     return choose(Kind(kind), code)
 
 
+def queue(operation: Operation) -> str:
+    """Which workers do its jobs."""
+    return providers.get(operation.provider).queue(operation.kind)
+
+
 def snapshot(operation: Operation) -> dict[str, Any]:
     """The terms a job keeps."""
     return {name: getattr(operation, name) for name in TERMS}

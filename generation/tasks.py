@@ -9,7 +9,17 @@ from generation.engine.sweep import sweep as clean_up
 
 @jobs.task("generation.advance", queue="providers")
 def advance() -> None:
-    make_pass()
+    make_pass("providers")
+
+
+@jobs.task("generation.advance_sync", queue="providers_sync")
+def advance_sync() -> None:
+    make_pass("providers_sync")
+
+
+@jobs.task("generation.advance_bulk", queue="bulk")
+def advance_bulk() -> None:
+    make_pass("bulk")
 
 
 @jobs.task("generation.sweep", queue="default")

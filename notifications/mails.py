@@ -40,6 +40,8 @@ TEMPLATES: dict[str, Template] = {
     "subscription-canceled": _template(required="plan credits_lost"),
     "headshot-generated": _template(required="job_id credits_used", optional="name link"),
     "headshot-failed": _template(required="job_id reason credits_returned", optional="name"),
+    "generation-completed": _template(required="job_id kind credits_used", optional="name link"),
+    "generation-failed": _template(required="job_id kind reason credits_returned", optional="name"),
     "export-ready": _template(required="days"),
     "account-deleted": _template(optional="first_name"),
     "credit-low-warning": _template(required="remaining"),

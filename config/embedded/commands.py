@@ -14,11 +14,20 @@ def web(*, host: str, port: int, threads: int) -> list[str]:
     ]
 
 
-def worker(queues: Iterable[str]) -> list[str]:
-    """One worker of these queues."""
+# Who serves which queues: a call that lasts, or a day's arithmetic, must not keep mail and webhooks waiting.
+WORKERS: dict[str, tuple[tuple[str, ...], int]] = {
+    "worker": (("default", "providers", "mail", "webhooks"), 8),
+    "worker-sync": (("providers_sync",), 8),
+    "worker-bulk": (("bulk",), 1),
+}
+
+
+def worker(queues: Iterable[str], *, concurrency: int = 8) -> list[str]:
+    """One worker of these queues, with so many threads."""
     return [
         *(sys.executable, "-W", "ignore:You're running the worker with superuser privileges"),
-        *("-m", "celery", "-A", "config", "--quiet", "worker", "--pool", "threads", "--concurrency", "8"),
+        *("-m", "celery", "-A", "config", "--quiet", "worker", "--pool", "threads"),
+        *("--concurrency", str(concurrency)),
         *("-Q", ",".join(queues), "--without-gossip", "--without-mingle", "--loglevel", "INFO"),
     ]
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from config.embedded.services import Service
 
-COLOURS = {"web": 36, "worker": 32, "beat": 35, "sandbox": 33}
+COLOURS = {"web": 36, "worker": 32, "worker-sync": 32, "worker-bulk": 32, "beat": 35, "sandbox": 33}
 
 
 class Terminal(Protocol):

@@ -85,8 +85,6 @@ def wanted(names: Iterable[str] = ()) -> list[Service]:
 
 
 def _all() -> list[Service]:
-    from core import jobs
-
     database = cluster()
     redis = valkey.Valkey(database.sockets, LOGS / "valkey.log")
     return [
@@ -99,13 +97,16 @@ def _all() -> list[Service]:
             _responds(f"http://127.0.0.1:{settings.SANDBOX_PORT}/health"),
             is_reloaded=True,
         ),
-        Service(
-            "worker",
-            2,
-            _process("worker", commands.worker(jobs.QUEUES)),
-            lambda: True,
-            stop_timeout_s=25,
-            is_reloaded=True,
+        *(
+            Service(
+                name,
+                2,
+                _process(name, commands.worker(queues, concurrency=concurrency)),
+                lambda: True,
+                stop_timeout_s=25,
+                is_reloaded=True,
+            )
+            for name, (queues, concurrency) in commands.WORKERS.items()
         ),
         Service(
             "web",

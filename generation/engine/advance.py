@@ -1,4 +1,4 @@
-"""One pass of the engine over everything that is due. Any number of workers may make passes at once."""
+"""One pass of the engine over everything of a queue that is due. Any number of workers may make passes at once."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ LOOKS = 200
 DISCARDS = 16
 
 
-def advance() -> int:
-    """Claim what is due, a lease each, and move it on. Returns how many jobs were touched.
+def advance(queue: str = "providers") -> int:
+    """Claim what is due in the queue, a lease each, and move it on. Returns how many jobs were touched.
 
+    What is to be discarded is in no queue: it goes with `providers`.
     Idempotent: leases, states and the database's clock decide.
     Enqueues: itself, when there was more than one pass could take.
     """
-    doubts.settle()
-    send_token, to_send = moves.claim(State.QUEUED, SENDS)
-    look_token, to_look = moves.claim(State.RUNNING, LOOKS)
-    store_token, to_store = moves.claim(State.STORING, STORES)
-    to_discard = discard.claim(DISCARDS)
+    doubts.settle(queue)
+    sends = 1 if queue == "bulk" else SENDS
+    send_token, to_send = moves.claim(State.QUEUED, sends, queue)
+    look_token, to_look = moves.claim(State.RUNNING, LOOKS, queue)
+    store_token, to_store = moves.claim(State.STORING, STORES, queue)
+    to_discard = discard.claim(DISCARDS) if queue == "providers" else []
     now = clock.now()
     scripts.run(
         [
@@ -32,6 +34,6 @@ def advance() -> int:
             *(discard.script(attempt) for attempt in to_discard),
         ]
     )
-    if len(to_send) == SENDS or len(to_look) == LOOKS or len(to_store) == STORES or len(to_discard) == DISCARDS:
-        jobs.wake("generation.advance")
+    if len(to_send) == sends or len(to_look) == LOOKS or len(to_store) == STORES or len(to_discard) == DISCARDS:
+        jobs.wake(moves.WAKES[queue])
     return len(to_send) + len(to_look) + len(to_store) + len(to_discard)

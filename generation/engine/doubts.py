@@ -24,13 +24,14 @@ log = structlog.get_logger("engine")
 _MAY_HAVE_STARTED = [outcome for outcome in Outcome if outcome is not Outcome.NOT_STARTED]
 
 
-def settle() -> int:
-    """Move every doubtful submission on. Only queries; returns how many rows changed.
+def settle(queue: str = "providers") -> int:
+    """Move every doubtful submission of a queue on. Only queries; returns how many rows changed.
 
     Idempotent: by state, flag and the database's clock.
     """
-    changed = sum(_alone(_doubt, job_id) for job_id in _due(Q(unknown=False, lease_until__lt=Now())))
-    return changed + sum(_alone(_wait_or_resend, job_id) for job_id in _due(Q(unknown=True, next_at__lte=Now())))
+    changed = sum(_alone(_doubt, job_id) for job_id in _due(queue, Q(unknown=False, lease_until__lt=Now())))
+    waited = _due(queue, Q(unknown=True, next_at__lte=Now()))
+    return changed + sum(_alone(_wait_or_resend, job_id) for job_id in waited)
 
 
 def _alone(act: Callable[[UUID], bool], job_id: UUID) -> bool:
@@ -43,8 +44,8 @@ def _alone(act: Callable[[UUID], bool], job_id: UUID) -> bool:
         return False
 
 
-def _due(where: Q) -> list[UUID]:
-    found = Generation.objects.filter(where, state=State.SUBMITTING, deadline_at__gt=Now())
+def _due(queue: str, where: Q) -> list[UUID]:
+    found = Generation.objects.filter(where, queue=queue, state=State.SUBMITTING, deadline_at__gt=Now())
     return list(found.order_by("next_at").values_list("pk", flat=True)[:200])
 
 

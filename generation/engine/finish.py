@@ -44,6 +44,8 @@ REASONS: dict[str, str] = {
 }
 
 _MAILS: dict[str, tuple[str, str]] = {Kind.HEADSHOT: ("headshot-generated", "headshot-failed")}
+_WORDS = {Kind.IMAGE: "picture", Kind.VIDEO: "video", Kind.AVATAR: "avatar", Kind.MODEL3D: "3D model"}
+_MAIL = ("generation-completed", "generation-failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +174,13 @@ def _leave(attempt: Attempt, outcome: Outcome, code: str, detail: str) -> None:
 
 
 def _named(job: Generation) -> dict[str, Any]:
-    return {"name": job.params["name"]} if job.params.get("name") else {}
+    named = {"name": job.params["name"]} if job.params.get("name") else {}
+    return named if job.kind in _MAILS else {"kind": _WORDS[Kind(job.kind)], **named}
 
 
 def _mail(job: Generation, which: int, context: dict[str, Any]) -> None:
     outbox.enqueue(
-        _MAILS[job.kind][which],
+        _MAILS.get(job.kind, _MAIL)[which],
         user=job.user,
         cause=f"generation:{job.pk}:{job.round}",
         context={"job_id": str(job.pk), **context},

@@ -15,10 +15,18 @@ from django.db.models.functions import Least, Now
 from core.ids import new_id
 from generation.models import OPEN, TRANSITIONS, Generation, State
 
+# The queues that jobs are in, and what wakes the workers of each.
+WAKES = {
+    "providers": "generation.advance",
+    "providers_sync": "generation.advance_sync",
+    "bulk": "generation.advance_bulk",
+}
+
 _CLAIM = """
 WITH due AS MATERIALIZED (
     SELECT id FROM generation_generation
-    WHERE state = %(state)s AND next_at <= statement_timestamp() AND deadline_at > statement_timestamp()
+    WHERE queue = %(queue)s AND state = %(state)s AND next_at <= statement_timestamp()
+      AND deadline_at > statement_timestamp()
       AND (lease_until IS NULL OR lease_until < statement_timestamp())
     ORDER BY next_at
     LIMIT %(limit)s
@@ -36,14 +44,15 @@ def lease() -> timedelta:
     return timedelta(seconds=settings.GENERATION_LEASE_S)
 
 
-def claim(state: State, limit: int) -> tuple[UUID, list[Generation]]:
-    """Take due jobs in this state for one worker: one statement, committed at once. Returns the lease token too.
+def claim(state: State, limit: int, queue: str = "providers") -> tuple[UUID, list[Generation]]:
+    """Take due jobs in this state and queue for one worker: one statement, committed at once. Returns the token too.
 
     Locks: skips rows that anybody else has locked.
     """
     token = new_id()
     with connection.cursor() as cursor:
-        named: dict[str, Any] = {"state": state.value, "limit": limit, "token": token, "lease": lease()}
+        named: dict[str, Any] = {"queue": queue, "state": state.value, "limit": limit}
+        named |= {"token": token, "lease": lease()}
         cursor.execute(_CLAIM, named)
         ids = [row[0] for row in cursor.fetchall()]
     jobs = Generation.objects.filter(pk__in=ids, lease_token=token).select_related("attempt").order_by("next_at")

@@ -30,7 +30,12 @@ FETCH_TIMEOUT_S = 60
 _TRIES = 3
 
 # What a kind's outputs may be. The provider's word and the file's name say nothing; the decoder does.
-CONTENT_TYPES: dict[str, tuple[str, ...]] = {Kind.HEADSHOT: ("image/png", "image/jpeg", "image/webp")}
+_PICTURES = ("image/png", "image/jpeg", "image/webp")
+CONTENT_TYPES: dict[str, tuple[str, ...]] = {
+    Kind.HEADSHOT: _PICTURES,
+    Kind.IMAGE: _PICTURES,
+    Kind.AVATAR: _PICTURES,
+}
 
 
 class BadOutput(Exception):
@@ -114,7 +119,7 @@ def _take(job: Generation, attempt: Attempt, url: str, file: IO[bytes]) -> tuple
         picture = pictures.inspect(file)
     except Error as error:
         raise BadOutput(error.message) from error
-    if picture.content_type not in CONTENT_TYPES[job.kind]:
+    if picture.content_type not in CONTENT_TYPES.get(job.kind, ()):
         picture.jpeg.close()
         raise BadOutput(f"it is {picture.content_type}")
     return fetched, picture

@@ -83,7 +83,15 @@ def _order(job: Generation) -> Order:
     sources = tuple(
         Input(photo.content_type, photo.bytes, partial(storage.open, photo.file.key)) for photo in photos if photo.file
     )
-    return Order(token=_fresh_token(), kind=job.kind, model=job.model, params=job.params, inputs=sources)
+    return Order(
+        token=_fresh_token(),
+        kind=job.kind,
+        model=job.model,
+        params=job.params,
+        inputs=sources,
+        stage=job.stage,
+        operation=job.operation,
+    )
 
 
 def _fresh_token() -> str:
@@ -224,6 +232,7 @@ def _fall_back(job: Generation, token: UUID) -> bool:
     if is_strange or throughput.is_open(other.provider) or _may_have_started(job):
         return False
     moved = {"operation": other.code, "provider": other.provider, "model": other.model, "next_at": Now()}
+    moved["queue"] = operations.queue(other)
     with transaction.atomic():
         held = Generation.objects.filter(moves.mine(token), Q(state__in=[State.QUEUED, State.SUBMITTING]), pk=job.pk)
         if not held.update(state=State.QUEUED, lease_token=None, lease_until=None, was_submitted=False, **moved):

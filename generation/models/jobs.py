@@ -28,8 +28,9 @@ class State(models.TextChoices):
 # Every legal change. Whoever makes the conditional update of a job's row has decided; see engine/moves.py.
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.SUBMITTING, State.RUNNING, State.FAILED, State.CANCELED}),
-    State.SUBMITTING: frozenset({State.QUEUED, State.RUNNING, State.FAILED, State.CANCELED}),
-    State.RUNNING: frozenset({State.STORING, State.FAILED, State.CANCELED}),
+    # To `storing` at once when the provider is synchronous; back to `queued` when it did not start, or for a stage.
+    State.SUBMITTING: frozenset({State.QUEUED, State.RUNNING, State.STORING, State.FAILED, State.CANCELED}),
+    State.RUNNING: frozenset({State.QUEUED, State.STORING, State.FAILED, State.CANCELED}),
     State.STORING: frozenset({State.SUCCEEDED, State.FAILED}),
     State.SUCCEEDED: frozenset(),
     State.FAILED: frozenset({State.QUEUED}),  # the customer's retry: the next round, with its own hold
@@ -54,7 +55,9 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
 class Generation(UUIDModel):
     """One paid order. `lease_token` and `lease_until` say who works on it now, by the database's clock only.
 
-    `unknown` means: a provider may be working for us and we cannot tell; the hold stays.
+    `unknown` means: a provider may be working for us and we cannot tell; the hold stays. `queue` says which workers
+    take it; `stage` counts the orders that, one after the other, make what was ordered; `data` is what was made besides
+    files.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
@@ -67,6 +70,9 @@ class Generation(UUIDModel):
     price = models.PositiveIntegerField(help_text="Credits held for this round.")
     round = models.PositiveSmallIntegerField(default=1)
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    queue = models.CharField(max_length=20, default="providers", db_default="providers")
+    stage = models.PositiveSmallIntegerField(default=1, db_default=1)
+    data = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     unknown = models.BooleanField(default=False)
     progress = models.PositiveSmallIntegerField(default=0)
     step = models.CharField(max_length=40, blank=True)
@@ -96,6 +102,7 @@ class Generation(UUIDModel):
             models.CheckConstraint(condition=Q(price__gt=0), name="generation_generation_price"),
             models.CheckConstraint(condition=Q(round__gte=1, round__lte=4), name="generation_generation_round"),
             models.CheckConstraint(condition=Q(progress__lte=100), name="generation_generation_progress"),
+            models.CheckConstraint(condition=Q(stage__gte=1), name="generation_generation_stage"),
             models.CheckConstraint(
                 condition=(_is_open & Q(finished_at=None, next_at__isnull=False))
                 | (~_is_open & Q(finished_at__isnull=False, next_at=None, lease_token=None)),
@@ -121,7 +128,7 @@ class Generation(UUIDModel):
         )
         indexes = (
             models.Index(fields=["user", "-created_at", "-id"], name="generation_job_list"),
-            models.Index(fields=["state", "next_at"], condition=_is_open, name="generation_job_due"),
+            models.Index(fields=["queue", "state", "next_at"], condition=_is_open, name="generation_job_work"),
             models.Index(fields=["deadline_at"], condition=_is_open, name="generation_job_deadline"),
             models.Index(fields=["finished_at"], name="generation_job_finished"),
             models.Index(
@@ -164,7 +171,7 @@ class Outcome(models.TextChoices):
     NOT_STARTED = "not_started", "The provider surely did not start"
     UNKNOWN = "unknown", "The provider may have started"
     RUNNING = "running", "The provider works"
-    SUCCEEDED = "succeeded", "Stored"
+    SUCCEEDED = "succeeded", "Made and used"
     FAILED = "failed", "The provider refused or failed"
     ABANDONED = "abandoned", "We ended first"
 
@@ -177,12 +184,14 @@ def new_token() -> str:
 class Attempt(UUIDModel):
     """One start at a provider, committed before the call; everything the provider did or cost lands here.
 
-    `discard_at`: when to next see to it that the provider's copy is deleted and its cost known.
+    `discard_at`: when to next see to it that the provider's copy is deleted and its cost known. `made`: the outputs and
+    data of a synchronous answer or of a finished stage, for whoever goes on with the job; empty once it has ended.
     """
 
     generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="attempts", db_index=False)
     round = models.PositiveSmallIntegerField()
     n = models.PositiveSmallIntegerField()
+    stage = models.PositiveSmallIntegerField(default=1, db_default=1)
     provider = models.CharField(max_length=40)
     model = models.CharField(max_length=80)
     token = models.CharField(max_length=40, unique=True, default=new_token)
@@ -190,6 +199,7 @@ class Attempt(UUIDModel):
     outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.PENDING)
     request = models.JSONField(default=dict, blank=True)
     answer = models.JSONField(default=dict, blank=True)
+    made = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
     latency_ms = models.PositiveIntegerField(null=True, blank=True)
     provider_cost = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True)

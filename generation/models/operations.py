@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
 from core.models import UUIDModel
 
+# A slug in which a dot may tell operations of one kind apart: `video.kie`.
+_is_code = RegexValidator(r"\A[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z", "Small letters, digits, - and _, parted by dots.")
+
 
 class Kind(models.TextChoices):
     HEADSHOT = "headshot"
+    IMAGE = "image"
+    VIDEO = "video"
+    AVATAR = "avatar"
+    MODEL3D = "model3d", "3D model"
 
 
 class Operation(UUIDModel):
@@ -21,7 +29,7 @@ class Operation(UUIDModel):
     is rounded up once, at the end.
     """
 
-    code = models.SlugField(max_length=40, unique=True)
+    code = models.CharField(max_length=40, unique=True, validators=[_is_code])
     kind = models.CharField(max_length=20, choices=Kind)
     title = models.CharField(max_length=80)
     provider = models.CharField(max_length=40)

@@ -52,22 +52,34 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the engine wants made. `token` is our name for the attempt; it rides where the provider echoes it."""
+    """What the engine wants made. `token` is our name for the attempt; it rides where the provider echoes it.
+
+    A job of several stages (a long film: a start, then extensions) is an order for each: `previous` is the provider's
+    address of what the stage before made. `operation` is the operation's code.
+    """
 
     token: str
     kind: str
     model: str
     params: Mapping[str, Any]
     inputs: tuple[Input, ...] = ()
+    stage: int = 1
+    previous: str = ""
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The provider took the order."""
+    """The provider took the order; or, a synchronous one, has done it: then there are `outputs`, and no id need be.
 
-    provider_job_id: str
+    `outputs` are addresses or data: URLs; `data` is what was made besides files, such as an avatar's profile.
+    """
+
+    provider_job_id: str | None
     cost: Decimal | None = None
     answer: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,15 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Treatment:
+    """What we do to an output before it is stored: crop and scale down to `size`, cut to `duration_s`, silence it."""
+
+    size: tuple[int, int] | None = None
+    duration_s: float | None = None
+    mute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Callback:
     """Whose callback this is: by the provider's id, and by our token where it was echoed. Nothing else is believed."""
 
@@ -91,7 +112,7 @@ class Callback:
 
 
 class Provider(Protocol):
-    """One provider. Its methods make no query and may run in any thread."""
+    """One provider; each is a subclass. Its methods make no query and may run in any thread."""
 
     code: str
     cost_unit: str
@@ -137,3 +158,15 @@ class Provider(Protocol):
 
     def classify_error(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> ProviderError:
         """The error that an answer with this status means."""
+
+    def queue(self, kind: str) -> str:
+        """Which workers do its jobs: `providers` for short calls, `providers_sync` where a call lasts, `bulk`."""
+        return "providers"
+
+    def stages(self, order: Order) -> int:
+        """How many orders, one after the other, make what was ordered."""
+        return 1
+
+    def treatment(self, order: Order) -> Treatment:
+        """What is done to each output before it is stored."""
+        return Treatment()

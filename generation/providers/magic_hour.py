@@ -20,6 +20,7 @@ from generation.providers.base import (
     Input,
     Misconfigured,
     Order,
+    Provider,
     ProviderError,
     Rejected,
     Seen,
@@ -47,7 +48,7 @@ _MODERATION = re.compile(r"moderat|nsfw|safety|content.?policy|inappropriate|pro
 _STATUSES = {"complete": "succeeded", "error": "failed", "canceled": "canceled"}
 
 
-class MagicHour:
+class MagicHour(Provider):
     code = "magic-hour"
     cost_unit = "magic-hour credits"
 

@@ -246,7 +246,7 @@ def test_lists_are_filtered_paged_and_cost_the_same(rich: User, sandbox: Running
     assert client.get(f"{GENERATIONS}?kind=headshot&limit=1").json()["next"]
     assert client.get(f"{GENERATIONS}?created_after=2999-01-01T00:00:00Z").json()["count"] == 0
     assert client.get(f"{GENERATIONS}?created_before=2999-01-01T00:00:00Z").json()["count"] == 2
-    for bad in ("status=done", "kind=video", "created_after=soon", "user=bob", "limit=101"):
+    for bad in ("status=done", "kind=song", "created_after=soon", "user=bob", "limit=101"):
         assert client.get(f"{GENERATIONS}?{bad}").status_code == 400, bad
     from tests.generation.material import fund
 

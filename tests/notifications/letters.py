@@ -67,6 +67,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reason": "The photo shows no face.",
         "credits_returned": 50,
     },
+    "generation-completed": {
+        "job_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829302",
+        "kind": "video",
+        "credits_used": 20,
+        "name": "Paper boat",
+    },
+    "generation-failed": {
+        "job_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829302",
+        "kind": "picture",
+        "reason": "The provider failed to make it.",
+        "credits_returned": 8,
+    },
     "export-ready": {"days": "7"},
     "account-deleted": {"first_name": "Alice"},
     "credit-low-warning": {"remaining": "12 credits"},

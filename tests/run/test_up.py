@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from config.embedded import addresses
+from config.embedded.commands import WORKERS
 from tests.run.checkout import Checkout, until
 
 SERVERS = "postgres,valkey"
@@ -32,7 +33,7 @@ def test_runs_everything_replaces_what_is_killed_and_stops_in_good_order(checkou
         assert part in said
 
     before = {child["name"]: child["pid"] for child in checkout.state()["children"]}
-    assert sorted(before) == ["beat", "postgres", "sandbox", "valkey", "web", "worker"]
+    assert sorted(before) == ["beat", "postgres", "sandbox", "valkey", "web", *sorted(WORKERS)]
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
     for name, pid in before.items():

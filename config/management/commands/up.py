@@ -14,18 +14,18 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from config import staff
-from config.embedded import addresses, processes, services, supervisor
+from config.embedded import addresses, commands, processes, services, supervisor
 from config.embedded.console import Console
 from config.embedded.postgres import PostgresError
 from config.embedded.privileges import PrivilegeError
 from config.embedded.services import Service
 from config.embedded.valkey import ValkeyError
 
-PREPARED = {"web", "worker", "beat"}  # what needs a migrated database
+PREPARED = {"web", *commands.WORKERS, "beat"}  # what needs a migrated database
 
 
 class Command(BaseCommand):
-    help = "Run PostgreSQL, Valkey, web, worker, beat and the sandbox until Ctrl-C."
+    help = "Run PostgreSQL, Valkey, web, workers, beat and the sandbox until Ctrl-C."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
