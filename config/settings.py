@@ -124,7 +124,7 @@ USE_I18N = True
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 STORAGES: dict[str, Any] = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {"BACKEND": "core.storage.folder.Folder"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 if not PRODUCTION:
@@ -367,18 +367,19 @@ OUTPUT_MAX_BYTES = {
 
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(VAR_DIR / "media")))
 S3_BUCKET = env.str("S3_BUCKET", default="")
+S3_ENDPOINT_URL = env.str("S3_ENDPOINT_URL", default="").rstrip("/")  # empty: Amazon's own
+S3_REGION = env.str("S3_REGION", default="")
+S3_ACCESS_KEY_ID = secret("S3_ACCESS_KEY_ID")  # with the next empty: the machine's role, at Amazon
+S3_SECRET_ACCESS_KEY = secret("S3_SECRET_ACCESS_KEY")
 if S3_BUCKET:
     STORAGES["default"] = {
-        "BACKEND": "storages.backends.s3.S3Storage",
+        "BACKEND": "core.storage.bucket.Bucket",
         "OPTIONS": {
             "bucket_name": S3_BUCKET,
-            "endpoint_url": env.str("S3_ENDPOINT_URL", default="") or None,
-            "region_name": env.str("S3_REGION", default="") or None,
-            "access_key": secret("S3_ACCESS_KEY_ID") or None,
-            "secret_key": secret("S3_SECRET_ACCESS_KEY") or None,
-            "querystring_auth": True,
-            "file_overwrite": False,
-            "default_acl": None,
+            "endpoint_url": S3_ENDPOINT_URL or None,
+            "region_name": S3_REGION or None,
+            "access_key": S3_ACCESS_KEY_ID or None,
+            "secret_key": S3_SECRET_ACCESS_KEY or None,
         },
     }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20  # JSON bodies; files are streamed and capped by their own rule
@@ -435,7 +436,7 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
-CORS_URLS_REGEX = r"^/api/"
+CORS_URLS_REGEX = r"^/(api|files)/"  # browsers put files to addresses of ours, too
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "if-none-match", "x-request-id"]
 CORS_EXPOSE_HEADERS = [
     "ETag",

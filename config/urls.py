@@ -9,8 +9,9 @@ from django.views.generic import RedirectView
 
 from accounts.api.urls import urlpatterns as accounts
 from billing.api.urls import urlpatterns as billing
-from core import health, storage
+from core import health
 from core.api import docs
+from core.storage import folder
 from generation.api.urls import urlpatterns as generation
 from inbox.api.urls import urlpatterns as inbox
 
@@ -29,7 +30,8 @@ urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("metrics", health.metrics_page, name="metrics"),
-    path("files/<str:signed>", storage.serve, name="file"),
+    path("files/<str:signed>", folder.serve, name="file"),
+    path("files/incoming/<str:signed>", folder.take, name="file-door"),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
     path("", include("notifications.urls")),

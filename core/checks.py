@@ -8,6 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
+from core import storage
+
 
 def unsafe_settings() -> list[tuple[str, str]]:
     """What must not be so in production, as (what is wrong, how to mend it)."""
@@ -48,12 +50,38 @@ def unsafe_settings() -> list[tuple[str, str]]:
     return wrong
 
 
+def half_set_storage() -> list[tuple[str, str]]:
+    """What a bucket needs and has not got, as (what is wrong, how to mend it): nobody wants files in two places."""
+    given = {
+        name: bool(getattr(settings, name))
+        for name in ("S3_BUCKET", "S3_ENDPOINT_URL", "S3_REGION", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
+    }
+    set_names = [name for name, is_set in given.items() if is_set]
+    if not set_names:
+        return []
+    if not given["S3_BUCKET"]:
+        return [(f"{set_names[0]} is set and S3_BUCKET is not", "set S3_BUCKET, or unset every S3_ setting")]
+    wrong = []
+    if given["S3_ACCESS_KEY_ID"] != given["S3_SECRET_ACCESS_KEY"]:
+        wrong.append(("S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY belong together", "set both, or neither"))
+    elif given["S3_ENDPOINT_URL"] and not given["S3_ACCESS_KEY_ID"]:
+        wrong.append(("S3_ENDPOINT_URL has no keys", "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY"))
+    if given["S3_ENDPOINT_URL"] and not settings.S3_ENDPOINT_URL.startswith(("http://", "https://")):
+        wrong.append(
+            ("S3_ENDPOINT_URL is no http(s) address", "set it to e.g. https://<account>.r2.cloudflarestorage.com")
+        )
+    if not given["S3_ENDPOINT_URL"] and not given["S3_REGION"]:
+        wrong.append(("S3_REGION is missing", "set it to the bucket's region, e.g. eu-central-1"))
+    return wrong
+
+
 def refuse_unsafe_boot() -> None:
-    """Stop a web process, worker or beat whose production settings are unsafe.
+    """Stop a web process, worker or beat whose production settings are unsafe, or whose storage is half set.
 
     Raises: SystemExit naming each problem and its mend in one line.
     """
-    if settings.PRODUCTION and (problems := unsafe_settings()):
+    problems = [*half_set_storage(), *(unsafe_settings() if settings.PRODUCTION else [])]
+    if problems:
         raise SystemExit("\n".join(f"Atelier does not start: {what}; {fix}." for what, fix in problems))
 
 
@@ -66,6 +94,27 @@ def production_is_safe(app_configs: Sequence[Any] | None, **kwargs: Any) -> list
         checks.Error(f"{what}.", hint=f"{fix[0].upper()}{fix[1:]}.", id=f"core.E{number:03d}")
         for number, (what, fix) in enumerate(unsafe_settings(), start=1)
     ]
+
+
+@checks.register(checks.Tags.files)
+def storage_is_set(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Refuse a bucket that is half set, and links that run out too soon or later than S3 allows."""
+    found: list[checks.CheckMessage] = [
+        checks.Error(f"{what}.", hint=f"{fix[0].upper()}{fix[1:]}.", id="core.E102") for what, fix in half_set_storage()
+    ]
+    if not 900 <= settings.SIGNED_URL_S <= 7 * 86_400:
+        found.append(checks.Error("Set SIGNED_URL_S between 900 (15 minutes) and 604800 (7 days).", id="core.E103"))
+    return found
+
+
+@checks.register(checks.Tags.files, deploy=True)
+def storage_works(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """`manage.py check --deploy` asks the storage itself."""
+    try:
+        storage.check()
+    except storage.StorageUnusable as error:
+        return [checks.Error(str(error), id="core.E104")]
+    return []
 
 
 @checks.register(checks.Tags.compatibility)

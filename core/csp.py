@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -15,8 +16,9 @@ _OWN = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action
 # Our own pages: no script but from our files. Their style stands in the page and can load nothing.
 PAGE = _OWN + "script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'"
 # Alpine, which the console is built on, evaluates its attributes; pictures lie behind signed links of the storage.
+_STORE = f" {settings.S3_ENDPOINT_URL}" if settings.S3_ENDPOINT_URL.startswith("http:") else ""
 CONSOLE = (
-    _OWN + "script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: https:; "
+    _OWN + f"script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: https:{_STORE}; "
     "font-src 'self' data:; frame-src 'self'"
 )
 # Swagger UI and ReDoc put styles into the page, ReDoc searches in a worker.

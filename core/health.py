@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -33,8 +32,7 @@ def _redis() -> None:
 
 
 def _storage() -> None:
-    key = f"health/{uuid.uuid4().hex}"
-    storage.exists(key)
+    storage.check()
 
 
 def _mail() -> None:
@@ -66,7 +64,7 @@ def _check(name: str) -> dict[str, Any]:
         return {
             "status": "down",
             "ms": round((time.perf_counter() - started) * 1000, 1),
-            "error": type(error).__name__,
+            "error": str(error) if isinstance(error, storage.StorageUnusable) else type(error).__name__,
         }
     return {"status": "ok", "ms": round((time.perf_counter() - started) * 1000, 1)}
 

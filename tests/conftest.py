@@ -19,7 +19,7 @@ from tests import embedded
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
 
-pytest_plugins = ["tests.people"]
+pytest_plugins = ["tests.people", "tests.stores"]
 
 MAX_SKIPS = 0
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")

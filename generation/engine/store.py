@@ -13,11 +13,11 @@ import structlog
 from django.conf import settings
 from django.db.models import F
 
-from core import files, http, pictures, storage
+from core import clock, files, http, pictures, storage
 from core.errors import Error
 from core.killpoints import reach
 from core.models import StoredObject
-from generation import providers
+from generation import keys, providers
 from generation.engine import finish, moves
 from generation.engine.finish import Output
 from generation.engine.scripts import Call, Script
@@ -61,10 +61,11 @@ def script(job: Generation, token: UUID, seen: Seen | None = None) -> Script:
         if seen.status != "succeeded" or not seen.outputs:
             raise BadOutput(f"the provider says {seen.status} with {len(seen.outputs)} outputs")
         outputs = []
-        for position, url in enumerate(seen.outputs):
+        for n, url in enumerate(seen.outputs, start=1):
             if not moves.renew(job.pk, token):
                 return
-            outputs.append((yield from _bring_home(job, attempt, token, position, url)))
+            number = n if len(seen.outputs) > 1 else None
+            outputs.append((yield from _bring_home(job, attempt, token, number, url)))
     except http.FetchTooLarge as error:
         finish.fail(job.pk, code="output_too_large", where=moves.mine(token), detail=str(error))
     except (BadOutput, http.FetchRefused) as error:
@@ -80,15 +81,16 @@ def script(job: Generation, token: UUID, seen: Seen | None = None) -> Script:
 
 
 def _bring_home(
-    job: Generation, attempt: Attempt, token: UUID, position: int, url: str
+    job: Generation, attempt: Attempt, token: UUID, number: int | None, url: str
 ) -> Generator[Call, Any, Output]:
     with ExitStack() as kept:
         file = kept.enter_context(tempfile.TemporaryFile())
         fetched, picture = yield partial(_take, job, attempt, url, file)
         kept.enter_context(picture.jpeg)
         reach("generation.store.fetched")
-        stem = f"generations/{job.pk}/{attempt.pk}-{token}-{position}"
-        whole, thumbnail = files.intend([f"{stem}.{files.extension(picture.content_type)}", f"{stem}-thumbnail.jpg"])
+        ending = files.extension(picture.content_type)
+        key = keys.output(job, token=token, at=clock.now(), ending=ending, n=number)
+        whole, thumbnail = files.intend([key, keys.thumbnail(key)])
         reach("generation.store.intended")
         yield partial(_save, whole, file, picture.content_type)
         yield partial(_save, thumbnail, picture.jpeg, "image/jpeg")

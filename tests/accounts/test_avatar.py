@@ -64,7 +64,7 @@ def test_a_small_picture_is_not_blown_up(alice: User) -> None:
     assert fetched(answer.json()["avatar_url"]).size == (60, 60)
 
 
-def test_a_new_picture_takes_the_place_of_the_old_and_null_removes_it(alice: User) -> None:
+def test_a_new_picture_takes_the_place_of_the_old_and_null_removes_it(alice: User, store: str) -> None:
     client = api(alice)
     send(client, jpeg(1))
     alice.refresh_from_db()

@@ -12,13 +12,11 @@ import zipfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings as configured
 from django.core import mail as post
 from django.db.models.functions import Now
-from django.test import Client
 from django.utils.module_loading import import_string
 
 from accounts import erasure, exports
@@ -30,6 +28,7 @@ from tests import books
 from tests.billing.buying import together
 from tests.generation.material import fund, order, photo_of
 from tests.people import api, make_user, open_session
+from tests.stores import fetch
 
 pytestmark = pytest.mark.django_db
 
@@ -55,13 +54,13 @@ def make() -> int:
 
 
 def unpacked(url: str) -> zipfile.ZipFile:
-    response: Any = Client().get(urlsplit(url).path)
-    assert response.status_code == 200
-    assert "my-data.zip" in response["Content-Disposition"]
-    return zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content)))
+    status, content, headers = fetch(url)
+    assert status == 200
+    assert "my-data.zip" in headers["content-disposition"]
+    return zipfile.ZipFile(io.BytesIO(content))
 
 
-def test_a_copy_is_asked_for_made_told_and_fetched(alice: User, bob: User) -> None:
+def test_a_copy_is_asked_for_made_told_and_fetched(alice: User, bob: User, store: str) -> None:
     fund(alice, 100)
     photo = photo_of(alice)
     job = order(alice, photo, name='=HYPERLINK("http://x")')

@@ -171,7 +171,7 @@ def test_a_download_that_stays_wrong_is_released(rich: User, sandbox: RunningSan
 
     assert (job.state, job.error_code) == (State.FAILED, code)
     assert ledger.balance(rich.pk).available == 105
-    assert not StoredObject.objects.filter(key__startswith="generations/").exists()
+    assert not StoredObject.objects.filter(key__startswith="content/").exists()
     sandbox.clear_faults()
     books.check()
 
@@ -194,7 +194,7 @@ def test_our_storage_failing_is_waited_out(
     run_until(job)
 
     assert job.state == State.SUCCEEDED
-    leftover = StoredObject.objects.filter(key__startswith="generations/", expires_at__isnull=False)
+    leftover = StoredObject.objects.filter(key__startswith="content/", expires_at__isnull=False)
     assert leftover.count() == 4  # the two keys of each of the two failed tries
     books.check()
 
@@ -261,11 +261,11 @@ def test_a_worker_lost_while_storing(rich: User, sandbox: RunningSandbox, settin
 
     assert job.state == State.SUCCEEDED
     assert Asset.objects.count() == 1
-    kept = StoredObject.objects.filter(expires_at=None, key__startswith="generations/")
+    kept = StoredObject.objects.filter(expires_at=None, key__startswith="content/")
     assert kept.count() == 2
     StoredObject.objects.filter(expires_at__isnull=False).update(expires_at=Now())
     sweep()
-    on_disk = {path.name for path in (settings.MEDIA_ROOT / "generations").rglob("*.*")}
+    on_disk = {path.name for path in (settings.MEDIA_ROOT / "content").rglob("*.*")}
     assert on_disk == {found.key.rsplit("/", 1)[1] for found in kept}
     books.check()
 

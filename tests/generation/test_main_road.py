@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -16,10 +17,12 @@ from generation.models import Asset, Outcome, State
 from notifications.models import Mail
 from tests import books
 from tests.generation.material import advance, order, run_until, until
+from tests.people import api
 from tests.sandbox.process import RunningSandbox
+from tests.stores import fetch
 
 
-def test_a_headshot_is_made_stored_and_paid_once(rich: User, sandbox: RunningSandbox) -> None:
+def test_a_headshot_is_made_stored_and_paid_once(rich: User, sandbox: RunningSandbox, store: str) -> None:
     job = order(rich, style_prompt="warm light", name="Me")
     assert ledger.balance(rich.pk).held == 50
 
@@ -34,6 +37,12 @@ def test_a_headshot_is_made_stored_and_paid_once(rich: User, sandbox: RunningSan
     assert asset.content_type == "image/png"
     with storage.open(asset.thumbnail.key) as file:
         assert max(Image.open(file).size) <= 512
+    assert re.fullmatch(rf"content/{rich.pk}/image_{job.pk}_\d{{8}}T\d{{6}}Z_[0-9a-f-]{{36}}\.png", asset.file.key)
+    assert asset.thumbnail.key == asset.file.key.replace(".png", "_thumbnail.jpg")
+    shown = api(rich).get(f"/api/v1/generations/{job.pk}").json()["outputs"][0]
+    assert [fetch(shown[name])[0] for name in ("url", "thumbnail_url")] == [200, 200]
+    saved = fetch(api(rich).get(f"/api/v1/generations/{job.pk}/download")["Location"])
+    assert f"headshot-{job.pk}.png" in saved[2]["content-disposition"]
     balance = ledger.balance(rich.pk)
     assert (balance.balance, balance.held) == (55, 0)
     attempt = job.attempts.get()

@@ -138,7 +138,7 @@ def test_two_workers_that_store_the_same_job_settle_it_once(
     assert str(second_token) in asset.file.key
     StoredObject.objects.filter(expires_at__isnull=False).update(expires_at=Now())
     sweep()
-    left = {path.name for path in (settings.MEDIA_ROOT / "generations").rglob("*.*")}
+    left = {path.name for path in (settings.MEDIA_ROOT / "content").rglob("*.*")}
     assert left == {asset.file.key.rsplit("/", 1)[1], asset.thumbnail.key.rsplit("/", 1)[1]}
     books.check()
 

@@ -1,0 +1,89 @@
+"""Files: one storage (S3-compatible, or a local folder), keys of our own making, links that are minted on read.
+
+Which of the two it is, is a setting (settings.STORAGES); nothing outside this package knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+
+# Both kinds have the methods of Django's storages, and link, door and check besides.
+_storage: Any = default_storage
+
+
+class StorageUnusable(Exception):
+    """The storage as it is set up does not work; the text is one sentence for its operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """An address that takes the bytes of one key, once or again, until it expires; the headers are part of it."""
+
+    url: str
+    method: str = "PUT"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def save(key: str, file: IO[bytes], content_type: str) -> str:
+    """Store the bytes under exactly this key, streamed. Keys are never reused, so nothing is overwritten.
+
+    Raises: ValueError when the storage would have renamed it: the key was taken.
+    """
+    wrapped = File(file, name=key)
+    wrapped.content_type = content_type  # type: ignore[attr-defined]  # read by the S3 storage
+    stored: str = _storage.save(key, wrapped)
+    if stored != key:
+        _storage.delete(stored)
+        raise ValueError(f"storage key {key!r} is taken")
+    return stored
+
+
+def open(key: str) -> IO[bytes]:
+    """The stored bytes, as a file to read in pieces.
+
+    Raises: FileNotFoundError when there is none.
+    """
+    file: IO[bytes] = _storage.open(key, "rb")
+    return file
+
+
+def delete(key: str) -> None:
+    """Remove the bytes. Idempotent: what is gone is gone."""
+    _storage.delete(key)
+
+
+def exists(key: str) -> bool:
+    """Whether bytes are stored under the key."""
+    return bool(_storage.exists(key))
+
+
+def signed_url(key: str, *, filename: str | None = None, expires_s: int | None = None) -> str:
+    """An absolute link that anybody may follow until it expires. Never store it.
+
+    Units: seconds; default settings.SIGNED_URL_S.
+    """
+    link: str = _storage.link(key, filename=filename, expires_s=expires_s or settings.SIGNED_URL_S)
+    return link
+
+
+def door(key: str, *, content_type: str, bytes: int, expires_s: int) -> Door:
+    """An absolute address where whoever has it may PUT exactly so many bytes of this type under the key.
+
+    Units: seconds.
+    """
+    opened: Door = _storage.door(key, content_type=content_type, bytes=bytes, expires_s=expires_s)
+    return opened
+
+
+def check() -> None:
+    """Look whether the storage can be reached and used.
+
+    Raises: StorageUnusable.
+    """
+    _storage.check()
