@@ -9,14 +9,13 @@ from django.utils import timezone
 
 import audit
 from billing import gateways, payments, plans
-from billing.errors import PaymentDeclined, SubscriptionNotActive
+from billing.errors import SubscriptionNotActive
 from billing.gateways import stripe_subscriptions as stripe
-from billing.gateways.base import GatewayError, Rejected
+from billing.gateways.base import GatewayError
 from billing.models import Interval, Plan, Subscription, SubscriptionChange, SubscriptionInvoice, SubscriptionState
-from billing.subscriptions import goods, rows
+from billing.subscriptions import goods, rows, upgrades
 from billing.subscriptions.opening import GATEWAY
 from billing.subscriptions.refreshing import refresh
-from core.errors import BadGateway
 from core.idempotency import Claim
 from core.killpoints import reach
 
@@ -31,7 +30,7 @@ def change(*, subscription: Subscription, plan: str, claim: Claim | None = None)
     row = Subscription.objects.select_related("plan", "next_plan").get(pk=subscription.pk)
     try:
         if claim and claim.subject_id:
-            _pay_for(SubscriptionChange.objects.get(pk=claim.subject_id, subscription=row))
+            upgrades.pay_for(SubscriptionChange.objects.get(pk=claim.subject_id, subscription=row))
             return refresh(row)
         if row.state != SubscriptionState.ACTIVE or row.cancel_at_period_end or not row.ref:
             raise SubscriptionNotActive
@@ -41,7 +40,7 @@ def change(*, subscription: Subscription, plan: str, claim: Claim | None = None)
                 _later(row, row.plan)  # else the upgrade would be charged against the cheaper plan that was to come
             asked = _ask(row, wanted, claim)
             reach("subscriptions.upgrade.committed")
-            _pay_for(asked)
+            upgrades.pay_for(asked)
         elif wanted != row.plan or row.next_plan is not None:
             _later(row, wanted)
         return refresh(row)
@@ -90,6 +89,7 @@ def _ask(row: Subscription, wanted: Plan, claim: Claim | None) -> SubscriptionCh
             new={"plan": str(wanted), "credits": asked.credits},
             user=locked.user_id,
         )
+        upgrades.remember(locked)
         if claim:
             claim.bind(asked.pk)
     return asked
@@ -105,42 +105,3 @@ def _current(row: Subscription) -> tuple[datetime, datetime]:
                 year.period_start, year.months
             )
     return row.period_start, row.period_end
-
-
-def _pay_for(asked: SubscriptionChange) -> None:
-    """Let the gateway charge for an upgrade. Idempotent: by the change.
-
-    Raises: PaymentDeclined, BadGateway; then nothing has changed. Other GatewayErrors leave it open.
-    """
-    if asked.state != SubscriptionChange.State.REQUESTED:
-        return
-    row = asked.subscription
-    try:
-        stripe.upgrade(
-            ref=str(row.ref),
-            item_ref=row.item_ref,
-            price_ref=plans.price_of(asked.new_plan),
-            asked_at=int(asked.asked_at.timestamp()),
-            key=f"change:{asked.pk}",
-        )
-    except Rejected as error:
-        _refuse(asked, error)
-        if error.status == 402:
-            raise PaymentDeclined(f"The card on file was not charged: {error}") from error
-        raise BadGateway(f"{row.gateway} refused this change: {error}") from error
-    reach("subscriptions.upgrade.answered")
-
-
-@audit.writes("subscription")
-def _refuse(asked: SubscriptionChange, error: Rejected) -> None:
-    with transaction.atomic():
-        row = rows.lock(asked.subscription_id)
-        SubscriptionChange.objects.filter(pk=asked.pk, state=SubscriptionChange.State.REQUESTED).update(
-            state=SubscriptionChange.State.REFUSED, error_message=str(error)[:500]
-        )
-        audit.record(
-            "subscription.upgrade_refused",
-            row,
-            new={"plan": str(asked.new_plan), "error": str(error)[:200]},
-            user=row.user_id,
-        )

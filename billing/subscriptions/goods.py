@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -124,8 +124,16 @@ def _end_of_current(row: Subscription) -> datetime | None:
 
 
 def _end_former(row: Subscription, invoice: SubscriptionInvoice) -> None:
-    former = SubscriptionInvoice.objects.filter(subscription=row, has_ended=False, payment__isnull=False)
-    for earlier in former.exclude(pk=invoice.pk).filter(period_end__lte=invoice.period_start).order_by("pk"):
+    _end_credits_of(row, _others_of(row, invoice).filter(period_end__lte=invoice.period_start))
+
+
+def _others_of(row: Subscription, invoice: SubscriptionInvoice) -> QuerySet[SubscriptionInvoice]:
+    paid: QuerySet[SubscriptionInvoice] = row.invoices.filter(has_ended=False, payment__isnull=False)
+    return paid.exclude(pk=invoice.pk)
+
+
+def _end_credits_of(row: Subscription, invoices: QuerySet[SubscriptionInvoice]) -> None:
+    for earlier in invoices.order_by("pk"):
         ledger.end_lots(user_id=row.user_id, source=("payment", earlier.payment_id))  # type: ignore[arg-type]
         SubscriptionInvoice.objects.filter(pk=earlier.pk).update(has_ended=True, next_month_at=None)
 
@@ -178,6 +186,7 @@ def _grant_month(invoice_id: uuid.UUID, payment_id: uuid.UUID) -> int:
     month = invoice.months + 1
     ends = add_months(invoice.period_start, month)
     ledger.end_lots(user_id=row.user_id, source=("payment", payment.pk))
+    _end_credits_of(row, _others_of(row, invoice))  # an upgrade's were for the month that is over
     credits = invoice.plan.credits
     _grant(payment, f"payment:{payment.pk}:grant:{month}", credits, max(ends, timezone.now()) + GRACE)
     reach("subscriptions.month.granted")

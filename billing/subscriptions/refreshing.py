@@ -30,14 +30,16 @@ from billing.models import (
     SubscriptionState,
 )
 from billing.models.subscriptions import ENTITLED, LIVE
-from billing.subscriptions import goods, rows
+from billing.subscriptions import goods, rows, upgrades
 from billing.subscriptions.opening import GATEWAY, tie
 from core import jobs
 from core.killpoints import reach
 
 log = structlog.get_logger("subscriptions")
 
+Invoices = Sequence[stripe.InvoiceFact]
 PERIODIC = ("subscription_create", "subscription_cycle")
+WAITING = ("draft", "open")
 AGAIN = timedelta(hours=1)
 SOON = timedelta(minutes=5)
 UNTOLD_FOR = timedelta(hours=24)  # as long as the gateway keeps an idempotency key
@@ -46,7 +48,8 @@ EXPIRING_DAYS = (7, 1)
 
 
 def refresh(row: Subscription) -> Subscription:
-    """Ask the gateway, settle what was paid, end what should have ended, and bring our row up to it.
+    """Ask the gateway, settle what was paid, end what should have ended, bring our row up to it, and carry on with an
+    upgrade that somebody died over.
 
     Idempotent: by what is already noted. Raises: GatewayError, GatewayUnavailable.
     """
@@ -54,26 +57,32 @@ def refresh(row: Subscription) -> Subscription:
     ref = row.ref or _find(row)
     if not ref:
         return Subscription.objects.get(pk=row.pk)
-    n, fact, invoices = _look(row.pk, ref)
-    for invoice in invoices:
-        payment = take(row.pk, invoice)
-        if payment is not None and not payment.is_paid:
-            reach("subscriptions.invoice.taken")
-            payments.refresh(payment)
-    reach("subscriptions.invoices.settled")
-    seen = apply(row.pk, fact, n)
+    seen, fact, invoices = _catch_up(row.pk, ref)
     if not fact.has_ended and (seen.ends_now or rows.has_ended(seen)):
         # It lives there and not here: asked to end, given up, or paid for after that.
         stripe.end(ref)
         reach("subscriptions.end.answered")
-        n, fact, invoices = _look(row.pk, ref)
-        seen = apply(row.pk, fact, n)
+        seen, fact, invoices = _catch_up(row.pk, ref)
+    if upgrades.carry_on(seen, fact):
+        seen, fact, invoices = _catch_up(row.pk, ref)
     _tell_failed(seen, invoices)
-    _schedule(seen)
+    _schedule(seen, invoices)
     return Subscription.objects.get(pk=row.pk)
 
 
-def _look(subscription_id: uuid.UUID, ref: str) -> tuple[int, stripe.SubscriptionFact, list[stripe.InvoiceFact]]:
+def _catch_up(subscription_id: uuid.UUID, ref: str) -> tuple[Subscription, stripe.SubscriptionFact, Invoices]:
+    """One look: what was paid is settled before our row is brought up to it."""
+    n, fact, invoices = _look(subscription_id, ref)
+    for invoice in invoices:
+        payment = take(subscription_id, invoice)
+        if payment is not None and not payment.is_paid:
+            reach("subscriptions.invoice.taken")
+            payments.refresh(payment)
+    reach("subscriptions.invoices.settled")
+    return apply(subscription_id, fact, n), fact, invoices
+
+
+def _look(subscription_id: uuid.UUID, ref: str) -> tuple[int, stripe.SubscriptionFact, Invoices]:
     """What the gateway says, and the number of this look: one begun before another must not be applied after it."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -125,9 +134,7 @@ def take(subscription_id: uuid.UUID, fact: stripe.InvoiceFact) -> Payment | None
             invoice.period_start, invoice.period_end = rows.moment(fact.period_start), rows.moment(fact.period_end)
         invoice.paid_at = rows.moment(fact.paid_at) if fact.paid_at else None
         if fact.reason == "subscription_update" and not fact.is_full:
-            invoice.change = SubscriptionChange.objects.filter(
-                subscription=row, new_plan=invoice.plan, state=SubscriptionChange.State.REQUESTED
-            ).last()
+            invoice.change = _change_of(row, invoice)
         if is_payable:
             invoice.payment = _payment(row, invoice, fact)
         invoice.save()
@@ -140,6 +147,15 @@ def take(subscription_id: uuid.UUID, fact: stripe.InvoiceFact) -> Payment | None
                 user=row.user_id,
             )
         return invoice.payment
+
+
+def _change_of(row: Subscription, invoice: SubscriptionInvoice) -> SubscriptionChange | None:
+    """The upgrade that an invoice charges for: the open one, or one of this period that we had given up; money came."""
+    asked = SubscriptionChange.objects.filter(subscription=row, new_plan=invoice.plan).order_by("pk").last()
+    if asked is None or asked.state == SubscriptionChange.State.APPLIED:
+        return None
+    is_open = asked.state == SubscriptionChange.State.REQUESTED
+    return asked if is_open or asked.period_start == row.period_start else None
 
 
 def _plan_of(row: Subscription, fact: stripe.InvoiceFact) -> Plan:
@@ -240,7 +256,7 @@ def _end(row: Subscription, state: str) -> None:
     audit.record("subscription.ended", row, new={"state": state, "credits_lost": row.credits_lost}, user=row.user_id)
 
 
-def _tell_failed(row: Subscription, invoices: Sequence[stripe.InvoiceFact]) -> None:
+def _tell_failed(row: Subscription, invoices: Invoices) -> None:
     for fact in invoices:
         if row.state != SubscriptionState.PAST_DUE or fact.status != "open" or not fact.attempts:
             continue
@@ -253,13 +269,16 @@ def _tell_failed(row: Subscription, invoices: Sequence[stripe.InvoiceFact]) -> N
             )
 
 
-def _schedule(row: Subscription) -> None:
-    """An hour after the period, hourly until it moves; a first invoice that waits is looked at more often."""
+def _schedule(row: Subscription, invoices: Invoices) -> None:
+    """An hour after the period; hourly while an invoice waits, as a renewal's does for its first hour; a first one, and
+    an upgrade that is under way, are looked at more often."""
     mine: QuerySet[Subscription] = Subscription.objects.filter(pk=row.pk)
     if rows.has_ended(row):
         mine.update(next_check_at=None)
-    elif row.state == SubscriptionState.INCOMPLETE or row.period_end is None:
+    elif row.state == SubscriptionState.INCOMPLETE or row.period_end is None or upgrades.is_open(row):
         mine.update(next_check_at=Now() + SOON)
+    elif any(invoice.status in WAITING for invoice in invoices):
+        mine.update(next_check_at=Now() + AGAIN)
     else:
         mine.update(next_check_at=Greatest(Value(row.period_end + AGAIN), Now() + AGAIN))
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,23 @@ def test_a_death_while_upgrading(alice: User, sandbox: RunningSandbox, die_at: D
 
     assert answer.status_code == 200, answer.json()
     assert answer.json()["plan"]["code"] == "pro"
+    change = SubscriptionChange.objects.get()
+    assert (change.state, available(alice)) == ("applied", 105 + change.credits)
+    assert Payment.objects.filter(subscription_invoice__reason="subscription_update").count() == 1
+    books.check()
+
+
+@pytest.mark.parametrize("point", ["subscriptions.upgrade.committed", "subscriptions.upgrade.answered"])
+def test_a_death_while_upgrading_that_nobody_repeats(
+    alice: User, sandbox: RunningSandbox, die_at: Die, point: str
+) -> None:
+    row = living(sandbox, alice)
+    die_at(point, f"call(User.objects.get(), 'put', '/{row.pk}', {{'plan': 'pro'}})")
+    SubscriptionChange.objects.update(created_at=Now() - timedelta(minutes=3))
+
+    for _ in range(2):
+        assert sweep().plan.code == "pro"
+
     change = SubscriptionChange.objects.get()
     assert (change.state, available(alice)) == ("applied", 105 + change.credits)
     assert Payment.objects.filter(subscription_invoice__reason="subscription_update").count() == 1

@@ -373,6 +373,8 @@ def test_a_declined_upgrade_changes_nothing(alice: User, sandbox: RunningSandbox
     assert SubscriptionChange.objects.get().state == "refused"
     assert available(alice) == 105
     sandbox.stripe_dashboard("subscriptions", str(row.ref), "card", card="pm_card_visa")
+    again = call(alice, "put", f"/{row.pk}", {"plan": "pro"})
+    assert (again.status_code, again.json()["error"]) == (402, "payment_declined")  # that key asked for that upgrade
     assert call(alice, "put", f"/{row.pk}", {"plan": "pro"}, key="b").json()["plan"]["code"] == "pro"
     books.check()
 
@@ -420,12 +422,93 @@ def test_a_lost_answer_to_an_upgrade_is_resumed(alice: User, sandbox: RunningSan
     books.check()
 
 
+def asked_for(row: Subscription, sandbox: RunningSandbox, *, when: str, age: timedelta) -> SubscriptionChange:
+    """An upgrade whose call broke off before or after the gateway had it, that long ago."""
+    call_command("sync_plans")
+    sandbox.fault("stripe", "refuse", when=when, method="POST", path="/subscriptions/")
+    assert call(row.user, "put", f"/{row.pk}", {"plan": "pro"}).status_code in (502, 503)
+    SubscriptionChange.objects.update(created_at=Now() - age)
+    asked = SubscriptionChange.objects.get()
+    assert (asked.state, fresh(row).plan.code) == ("requested", "starter")
+    return asked
+
+
+def upgrades_sent(sandbox: RunningSandbox, row: Subscription) -> list[Any]:
+    told = sandbox.requests(provider="stripe", method="POST")
+    return [one["headers"].get("idempotency-key") for one in told if one["path"].endswith(f"/{row.ref}")]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_upgrade_that_broke_off_is_finished_by_the_poller(alice: User, sandbox: RunningSandbox, when: str) -> None:
+    row = living(sandbox, alice)
+    asked = asked_for(row, sandbox, when=when, age=timedelta(minutes=3))
+    wait = Subscription.objects.annotate(wait=F("next_check_at") - Now()).get(pk=row.pk).wait  # type: ignore[attr-defined]
+    assert wait <= timedelta(minutes=2)
+    due(row)
+
+    subscriptions.poll()
+    due(row)
+    subscriptions.poll()
+
+    asked.refresh_from_db()
+    assert (asked.state, fresh(row).plan.code, available(alice)) == ("applied", "pro", 105 + asked.credits)
+    assert set(upgrades_sent(sandbox, row)) == {f"change:{asked.pk}"}
+    assert Payment.objects.filter(subscription_invoice__reason="subscription_update").count() == 1
+    books.check()
+
+
+def test_an_upgrade_that_is_under_way_is_left_to_whoever_asked(alice: User, sandbox: RunningSandbox) -> None:
+    row = living(sandbox, alice)
+    asked = asked_for(row, sandbox, when="before", age=timedelta(seconds=30))
+    due(row)
+
+    subscriptions.poll()
+
+    asked.refresh_from_db()
+    assert (asked.state, len(upgrades_sent(sandbox, row))) == ("requested", 1)  # the one that was lost
+    assert fresh(row).next_check_at <= row.period_end  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("why", ["a day later", "ending", "past its period", "declined"])
+def test_an_upgrade_that_may_not_be_asked_for_again_is_given_up(alice: User, sandbox: RunningSandbox, why: str) -> None:
+    row = living(sandbox, alice)
+    asked_for(row, sandbox, when="before", age=timedelta(hours=25 if why == "a day later" else 2))
+    if why == "ending":
+        subscriptions.cancel(row)
+    if why == "past its period":
+        tick(sandbox, row)
+    if why == "declined":
+        sandbox.stripe_dashboard("subscriptions", str(row.ref), "card", card="pm_card_chargeDeclined")
+    due(row)
+
+    subscriptions.poll()
+
+    assert SubscriptionChange.objects.get().state == "refused"
+    assert (fresh(row).plan.code, available(alice)) == ("starter", 105)
+    assert not Payment.objects.filter(subscription_invoice__reason="subscription_update").exists()
+    again = call(alice, "put", f"/{row.pk}", {"plan": "pro"})
+    assert (again.status_code, again.json()["charged"]) == (402, "none")
+    books.check()
+
+
+def test_an_upgrade_that_was_charged_after_it_was_given_up_is_given(alice: User, sandbox: RunningSandbox) -> None:
+    row = living(sandbox, alice)
+    asked = asked_for(row, sandbox, when="after", age=timedelta(hours=25))
+    SubscriptionChange.objects.update(state="refused")  # as if its invoice had been out of sight
+
+    subscriptions.refresh(row)
+
+    asked.refresh_from_db()
+    assert (asked.state, fresh(row).plan.code, available(alice)) == ("applied", "pro", 105 + asked.credits)
+    books.check()
+
+
 # --- A year ---------------------------------------------------------------------------------------------------------
 
 
 def months_on(row: Subscription, months: int = 1) -> None:
     """As if the year had begun that much earlier."""
-    SubscriptionInvoice.objects.filter(subscription=row).update(next_month_at=Now())
+    SubscriptionInvoice.objects.filter(subscription=row, months__gt=0).update(next_month_at=Now())
 
 
 def test_a_year_is_twelve_monthly_lots(alice: User, sandbox: RunningSandbox) -> None:
@@ -443,6 +526,43 @@ def test_a_year_is_twelve_monthly_lots(alice: User, sandbox: RunningSandbox) -> 
     payment = Payment.objects.get()
     assert (payment.amount, payment.granted) == (9_999, 1_200)
     assert SubscriptionInvoice.objects.get().months == 12
+    books.check()
+
+
+def test_an_upgrade_within_a_year_gives_the_rest_of_the_month_and_dearer_months(
+    alice: User, sandbox: RunningSandbox
+) -> None:
+    row = living(sandbox, alice, "starter", "year")
+    months_on(row)
+    subscriptions.grant_months()
+
+    answer = call(alice, "put", f"/{row.pk}", {"plan": "pro"}).json()
+
+    assert (answer["plan"]["code"], answer["plan"]["interval"], plans.avatar_limit(alice.pk)) == ("pro", "year", 10)
+    change = SubscriptionChange.objects.get()
+    # The difference for what is left of this month (its second, which has not begun), not of the year.
+    assert (change.state, change.credits, available(alice)) == ("applied", 400, 505)
+    prorated = Payment.objects.get(subscription_invoice__reason="subscription_update")
+    assert 19_950 <= prorated.received <= 20_000  # the price is for the rest of the year
+    lot = CreditLot.objects.filter(source_id=prorated.pk).get()
+    year = SubscriptionInvoice.objects.get(reason="subscription_create")
+    months_on(row)
+    assert subscriptions.grant_months() == 1
+    assert live_lots(alice) == [("subscription", 500)]  # nothing of the upgrade is left beside it
+    assert (lot.amount, CreditLot.objects.get(pk=lot.pk).remaining) == (400, 0)
+    year.refresh_from_db()
+    assert (year.months, year.plan.code) == (3, "pro")  # type: ignore[union-attr]
+    for _ in range(9):
+        months_on(row)
+        assert subscriptions.grant_months() == 1
+    assert (live_lots(alice), SubscriptionInvoice.objects.filter(next_month_at__isnull=False).count()) == (
+        [("subscription", 500)],
+        0,
+    )
+    books.check()
+    assert tick(sandbox, row).plan.code == "pro"
+    assert (live_lots(alice), available(alice)) == ([("subscription", 500)], 505)
+    assert Payment.objects.filter(amount=29_999, credits=500).count() == 1
     books.check()
 
 
