@@ -9,6 +9,9 @@ from starlette.routing import Mount
 from sandbox import control, front, mail
 from sandbox.box import Box
 from sandbox.faults import Faults
+from sandbox.kie import api as kie_api
+from sandbox.kie import dashboard as kie_dashboard
+from sandbox.kie import tasks
 from sandbox.magic_hour import api as magic_hour_api
 from sandbox.magic_hour import dashboard as magic_hour_dashboard
 from sandbox.magic_hour import projects
@@ -30,7 +33,7 @@ from sandbox.stripe import refunds as stripe_refunds
 def build(box: Box) -> Starlette:
     for module in (
         *(payments, refunds, intents, sessions, stripe_refunds),
-        *(transactions, monnify_refunds, projects),
+        *(transactions, monnify_refunds, projects, tasks),
     ):
         module.register(box)
     app = Starlette(
@@ -44,6 +47,7 @@ def build(box: Box) -> Starlette:
             Mount("/stripe", routes=[*stripe_checkout.routes, *stripe_dashboard.routes]),
             Mount("/monnify/api", routes=monnify_api.routes),
             Mount("/monnify", routes=[*monnify_checkout.routes, *monnify_dashboard.routes]),
+            Mount("/kie", routes=[*kie_api.routes, *kie_dashboard.routes]),
             Mount("/magic-hour", routes=[*magic_hour_api.routes, *magic_hour_dashboard.routes]),
         ],
         middleware=[Middleware(Faults, box=box)],

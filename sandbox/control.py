@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from sandbox import faults, webhooks
 from sandbox.box import TUNABLE, box_of
+from sandbox.kie import tasks
 from sandbox.magic_hour import projects
 
 
@@ -115,12 +116,12 @@ async def advance(request: Request) -> Response:
 
 
 async def settings(request: Request) -> Response:
-    """`{"speed_s"?, "slow_s"?, "late_s"?, "pending_s"?, "magic_hour_credits"?}`: other figures until the reset."""
+    """`{"speed_s"?, "slow_s"?, "late_s"?, "pending_s"?, "magic_hour_credits"?, "kie_credits"?}`: until the reset."""
     box = box_of(request)
     try:
         body = await body_of(request)
         for name, value in body.items():
-            if name not in (*TUNABLE, "magic_hour_credits"):
+            if name not in (*TUNABLE, "magic_hour_credits", "kie_credits"):
                 raise ValueError(f"unknown: {name}")
             if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} must be a number that is not negative")
@@ -128,8 +129,11 @@ async def settings(request: Request) -> Response:
         return refused(error)
     if "magic_hour_credits" in body:
         projects.set_credits(box, int(body.pop("magic_hour_credits")))
+    if "kie_credits" in body:
+        tasks.set_credits(box, body.pop("kie_credits"))
     box.tune(body)
-    return JSONResponse({name: box.tuned(name) for name in TUNABLE} | {"magic_hour_credits": projects.credits(box)})
+    left = {"magic_hour_credits": projects.credits(box), "kie_credits": tasks.credits(box)}
+    return JSONResponse({name: box.tuned(name) for name in TUNABLE} | left)
 
 
 routes = [

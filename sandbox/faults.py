@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.box import Box
@@ -19,10 +19,12 @@ from sandbox.magic import HUGE_BYTES, RETRY_AFTER_S
 from sandbox.state import Doc
 from sandbox.tokens import new_id
 
-PROVIDERS = ("razorpay", "stripe", "monnify", "magic-hour", "smtp")
+PROVIDERS = ("razorpay", "stripe", "monnify", "magic-hour", "kie", "smtp")
+WITH_DOWNLOADS = ("magic-hour", "kie")
 STATUSES = ("400", "401", "403", "404", "429", "500", "502", "503")
+KIE_CODES = ("402", "408", "422", "451", "455", "501", "505")  # in the body of an answer with HTTP 200
 CONTENT = ("wrongtype", "truncated", "huge")
-MODES = ("refuse", "slow", "hang", *CONTENT, *STATUSES)
+MODES = ("refuse", "slow", "hang", *CONTENT, *STATUSES, *KIE_CODES)
 REQUEST_LOG_LENGTH = 2000
 BODY_KEPT = 1 << 14
 HTML_PAGE = b"<!doctype html><html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -36,14 +38,14 @@ def add(box: Box, wanted: dict[str, Any]) -> Doc:
     provider, mode = str(wanted.get("provider")), str(wanted.get("mode"))
     if provider not in PROVIDERS:
         raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}")
-    if mode not in MODES:
+    if mode not in MODES or (mode in KIE_CODES and provider != "kie"):
         raise ValueError(f"mode must be one of {', '.join(MODES)}")
     if wanted.get("when", "before") not in ("before", "after"):
         raise ValueError("when must be before or after")
     count = wanted.get("count", 1)
     if count is not None and (not isinstance(count, int) or count < 1):
         raise ValueError("count must be a positive number, or null for until it is cleared")
-    usual = "/downloads/" if provider == "magic-hour" and mode in CONTENT else "/v1/"
+    usual = "/downloads/" if provider in WITH_DOWNLOADS and mode in CONTENT else "/v1/"
     fault: Doc = {
         "id": new_id("flt_"),
         "provider": provider,
@@ -237,6 +239,8 @@ def _wrong(mode: str, provider: str, *, is_download: bool) -> Response:
     if provider == "monnify":
         body = {"requestSuccessful": False, "responseMessage": f"Simulated {status}", "responseCode": "99"}
     headers = {"Retry-After": str(RETRY_AFTER_S)} if mode == "429" else {}
+    if provider == "kie" and status not in (502, 503):  # those are what stands before it
+        return JSONResponse({"code": status, "msg": f"Simulated {status}", "data": None}, headers=headers)
     return Response(json.dumps(body), status_code=status, media_type="application/json", headers=headers)
 
 

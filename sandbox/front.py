@@ -24,7 +24,7 @@ CONTROL = (
     ("GET, DELETE /control/faults", "the faults still waiting; forget them"),
     ("GET /control/requests", "the calls that reached the providers; ?provider= method= path="),
     ('POST /control/advance {"seconds": 30}', "move the sandbox's clock"),
-    ('POST /control/settings {"speed_s": 0.1}', "speed_s, slow_s, late_s, pending_s, magic_hour_credits"),
+    ('POST /control/settings {"speed_s": 0.1}', "speed_s, slow_s, late_s, pending_s, magic_hour_credits, kie_credits"),
     ("POST /control/reset", "forget everything"),
     ("GET /mail/messages?to=", "mails as JSON, newest first"),
 )
@@ -38,6 +38,7 @@ async def home(request: Request) -> Response:
         ("STRIPE_BASE_URL", f"{origin}/stripe", "STRIPE_SECRET_KEY"),
         ("MONNIFY_BASE_URL", f"{origin}/monnify", settings.monnify_api_key),
         ("MAGIC_HOUR_BASE_URL", f"{origin}/magic-hour", "MAGIC_HOUR_API_KEY"),
+        ("KIE_BASE_URL", f"{origin}/kie", "KIE_API_KEY"),
         ("EMAIL_URL", f"smtp://{settings.host}:{settings.smtp_port}", "no password"),
         *((f"webhooks of {name}", settings.public_url + end.path, "") for name, end in webhooks.ENDPOINTS.items()),
     )

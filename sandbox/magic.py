@@ -17,7 +17,7 @@ TEXTS = {
     "sandbox:429": "the submit is refused once with 429 and Retry-After: 2; the next one with this text is taken",
     "sandbox:500": "the submit fails once with 500 and makes no job; the next one with this text is taken",
     "sandbox:hang": "the job is really made, but the submit is never answered",
-    "sandbox:late": "done only after SANDBOX_LATE_S (1,000 s), past every image deadline",
+    "sandbox:late": "done only after SANDBOX_LATE_S (1,000 s), past every image deadline; KIE's films four times that",
 }
 
 AMOUNTS = {

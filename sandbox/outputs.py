@@ -16,9 +16,9 @@ LINK_LIFE_S = 24 * 3600
 HTML_PAGE = b"<!doctype html><title>Not what it says</title>"
 
 
-def link(box: Box, origin: str, path: str) -> str:
+def link(box: Box, origin: str, path: str, *, life_s: float = LINK_LIFE_S) -> str:
     """A link of ours with an end, by the sandbox's clock."""
-    expires = int(box.agenda.now() + LINK_LIFE_S)
+    expires = int(box.agenda.now() + life_s)
     return f"{origin}{path}?expires={expires}&sig={link_signature(box.link_secret, path, expires)}"
 
 

@@ -56,8 +56,9 @@ TONES = {
         "active",
         "overpaid",
         "completed",
+        "success",
     },
-    "bad": {"failed", "reversed", "cancelled", "expired", "lost", "error", "given_up", "dropped", "canceled"},
+    "bad": {"failed", "reversed", "cancelled", "expired", "lost", "error", "given_up", "dropped", "canceled", "fail"},
     "warn": {
         "attempted",
         "partially_paid",
@@ -69,6 +70,9 @@ TONES = {
         "rendering",
         "refunded",
         "draft",
+        "wait",
+        "queueing",
+        "generating",
     },
 }
 PLACES = (
@@ -76,6 +80,7 @@ PLACES = (
     ("/stripe/dashboard", "Stripe"),
     ("/monnify/dashboard", "Monnify"),
     ("/magic-hour/dashboard", "Magic Hour"),
+    ("/kie/dashboard", "KIE"),
     ("/mail", "Mail"),
     ("/deliveries", "Webhooks"),
 )

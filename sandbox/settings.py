@@ -30,6 +30,8 @@ class Settings:
     monnify_contract_code: str
     magic_hour_api_key: str
     magic_hour_webhook_secret: str
+    kie_api_key: str
+    kie_webhook_secret: str
     speed_s: float
     slow_s: float
     late_s: float
@@ -68,6 +70,8 @@ class Settings:
             monnify_contract_code=_secret(environ, "MONNIFY_CONTRACT_CODE", "1000000001"),
             magic_hour_api_key=_secret(environ, "MAGIC_HOUR_API_KEY", "mhk_test_sandbox"),
             magic_hour_webhook_secret=_secret(environ, "MAGIC_HOUR_WEBHOOK_SECRET", "sandbox_webhook_secret"),
+            kie_api_key=_secret(environ, "KIE_API_KEY", "kie_test_sandbox"),
+            kie_webhook_secret=_secret(environ, "KIE_WEBHOOK_SECRET", ""),  # without one callbacks are unsigned
             speed_s=_seconds(environ, "SANDBOX_SPEED_S", 1),
             slow_s=_seconds(environ, "SANDBOX_SLOW_S", 20),
             late_s=_seconds(environ, "SANDBOX_LATE_S", 1000),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -42,6 +43,11 @@ def magic_hour_signature(secret: str, timestamp: int, body: bytes) -> str:
     return hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
 
 
+def kie_signature(secret: str, task_id: str, timestamp: int) -> str:
+    """Source: KIE's webhook page: base64 over `<task id>.<timestamp>`; the body is not signed."""
+    return base64.b64encode(hmac.digest(secret.encode(), f"{task_id}.{timestamp}".encode(), "sha256")).decode()
+
+
 @dataclass(frozen=True)
 class Endpoint:
     path: str
@@ -74,11 +80,20 @@ def _magic_hour_headers(settings: Settings, body: bytes, event_id: str) -> Mappi
     }
 
 
+def _kie_headers(settings: Settings, body: bytes, event_id: str) -> Mapping[str, str]:
+    if not settings.kie_webhook_secret:
+        return {}
+    timestamp = int(time.time())
+    signature = kie_signature(settings.kie_webhook_secret, json.loads(body)["data"]["task_id"], timestamp)
+    return {"X-Webhook-Timestamp": str(timestamp), "X-Webhook-Signature": signature}
+
+
 ENDPOINTS = {
     "razorpay": Endpoint("/api/v1/webhooks/razorpay", 5, _razorpay_headers),
     "stripe": Endpoint("/api/v1/webhooks/stripe", 10, _stripe_headers),
     "monnify": Endpoint("/api/v1/webhooks/monnify", 10, _monnify_headers),
     "magic-hour": Endpoint("/api/v1/webhooks/magic-hour", 10, _magic_hour_headers),
+    "kie": Endpoint("/api/v1/webhooks/kie", 15, _kie_headers),  # or wherever the task wants its callback
 }
 
 
@@ -97,7 +112,9 @@ class Webhooks:
         switches = (self.store.get("switches", "webhooks") or {}) if provider else {}
         self.store.put("switches", "webhooks", switches | {provider or "*": wanted})
 
-    def send(self, provider: str, event: str, body: Doc, *, subject: str, copies: int = 1) -> list[str]:
+    def send(
+        self, provider: str, event: str, body: Doc, *, subject: str, copies: int = 1, url: str | None = None
+    ) -> list[str]:
         """Log and queue one event; duplicates are the same bytes and the same event id, as a provider repeats them."""
         raw = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
         event_id = new_id("", 14)
@@ -110,7 +127,7 @@ class Webhooks:
                     "event": event,
                     "event_id": event_id,
                     "subject": subject,
-                    "url": self.settings.public_url + ENDPOINTS[provider].path,
+                    "url": url or self.settings.public_url + ENDPOINTS[provider].path,
                     "state": "pending" if self.is_delivering(provider) else "dropped",
                     "body": raw,
                     "attempts": [],

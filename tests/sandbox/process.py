@@ -34,6 +34,8 @@ KEYS = {
     "MONNIFY_CONTRACT_CODE": "1000000001",
     "MAGIC_HOUR_API_KEY": "mhk_test_tests",
     "MAGIC_HOUR_WEBHOOK_SECRET": "mh_secret_example",
+    "KIE_API_KEY": "kie_test_tests",
+    "KIE_WEBHOOK_SECRET": "kie_key_example",
 }
 
 
@@ -81,6 +83,10 @@ class RunningSandbox:
         return f"{self.base_url}/magic-hour"
 
     @property
+    def kie_url(self) -> str:
+        return f"{self.base_url}/kie"
+
+    @property
     def env(self) -> dict[str, str]:
         """The settings that point Atelier at this sandbox."""
         return self.keys | {
@@ -88,6 +94,7 @@ class RunningSandbox:
             "STRIPE_BASE_URL": self.stripe_url,
             "MONNIFY_BASE_URL": self.monnify_url,
             "MAGIC_HOUR_BASE_URL": self.magic_hour_url,
+            "KIE_BASE_URL": self.kie_url,
             "EMAIL_URL": self.smtp_url,
         }
 

@@ -49,7 +49,7 @@ def test_reset_forgets_everything(sandbox: RunningSandbox, gateway: razorpay.Cli
     assert sandbox.deliveries() == []
     assert len(sandbox.requests()) == 1
     assert sandbox.ask("POST", "/control/webhooks", {"deliver": True}) == dict.fromkeys(
-        ("razorpay", "stripe", "monnify", "magic-hour"), True
+        ("razorpay", "stripe", "monnify", "magic-hour", "kie"), True
     )
     assert sandbox.ask("POST", "/control/advance", {"seconds": 0}) == {"offset_s": 0}
     assert sandbox.ask("POST", "/control/settings", {})["speed_s"] == 0.1

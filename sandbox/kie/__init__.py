@@ -1,0 +1,1 @@
+"""KIE, simulated: Runway films by task, and its file uploads."""
