@@ -24,7 +24,7 @@ _MONEY = (
     "staffgrant",
 )
 _PRICES = ("package", "creditprice")
-_JOBS = ("generation", "attempt", "asset", "consent", "jobphoto", "photo")
+_JOBS = ("generation", "attempt", "asset", "consent", "jobphoto", "photo", "avatar")
 
 
 def _view(app: str, *models: str) -> dict[str, str]:

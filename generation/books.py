@@ -54,6 +54,21 @@ _CHECKS = (
         """,
     ),
     Check(
+        "generation_avatars",
+        "An avatar is ready when the job that makes it was settled, and shows an output of a job of its own.",
+        """
+        SELECT 'avatar ' || a.id, 'its job is ' || g.state || ', its face is '
+            || coalesce(t.id || ' of avatar ' || coalesce(f.avatar_id::text, 'none'), 'missing')
+        FROM generation_avatar a JOIN generation_generation g ON g.id = a.generation_id
+            LEFT JOIN generation_asset t ON t.id = a.thumbnail_id
+            LEFT JOIN generation_generation f ON f.id = t.generation_id
+        WHERE (%(since)s::timestamptz IS NULL OR g.finished_at IS NULL OR g.finished_at >= %(since)s)
+          AND (g.avatar_id IS DISTINCT FROM a.id
+            OR (a.deleted_at IS NULL AND (g.state = 'succeeded') <> (t.id IS NOT NULL))
+            OR (t.id IS NOT NULL AND (f.avatar_id IS DISTINCT FROM a.id OR f.kind <> 'avatar')))
+        """,
+    ),
+    Check(
         "generation_files",
         "A file that something refers to never expires.",
         """

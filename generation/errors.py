@@ -57,3 +57,15 @@ class NotFinished(Error):
     code = "not_finished"
     status = 409
     message = "There is no finished output to download."
+
+
+class AvatarLimitReached(Error):
+    code = "avatar_limit_reached"
+    status = 403
+    message = "You have as many avatars as your plan allows."
+
+
+class AvatarNotReady(Error):
+    code = "avatar_not_ready"
+    status = 409
+    message = "This avatar is not ready; nothing can be made of it yet."

@@ -16,14 +16,14 @@ from django.db.models.functions import Now
 
 import audit
 from billing import ledger
-from core import files, http
+from core import http
 from core import jobs as wake_ups
 from core.errors import Invalid, NotFound, detail
 from core.killpoints import reach
-from generation import moderation, operations, photos, quotes
+from generation import avatar_limit, moderation, operations, outputs, photos, quotes
 from generation.engine import finish, moves
 from generation.errors import CancelLimitReached, ConsentRequired, NotRetryable, TooLateToCancel
-from generation.models import TERMINAL, Asset, Consent, Generation, JobPhoto, Kind, Photo, State
+from generation.models import TERMINAL, Asset, Avatar, Consent, Generation, JobPhoto, Kind, Photo, State
 
 CONSENT_WORDING = "2026-11"
 MAX_RETRIES = 3
@@ -41,6 +41,7 @@ class Request:
     image_url: str | None = None
     consent: bool = False
     quote: str | None = None
+    avatar_id: UUID | None = None
 
 
 @audit.writes("generation")
@@ -67,6 +68,7 @@ def create(*, user: Any, request: Request) -> Generation:
         job = Generation.objects.create(
             user=user,
             kind=operation.kind,
+            avatar_id=request.avatar_id,
             operation=operation.code,
             provider=operation.provider,
             model=operation.model,
@@ -186,14 +188,17 @@ def _count_late_cancel(job: Generation) -> None:
 def retry(*, user: Any, job_id: UUID) -> Generation:
     """Order a failed job again: the next round, its own hold and deadline, at the lower of the two prices.
 
-    Locks: the job, its photos, then the wallet.
-    Raises: NotFound, NotRetryable, OperationUnavailable, Moderated, InsufficientCredits, DebtOutstanding.
+    Locks: the job, its photos, then the wallet; of an avatar, the person's places after the job.
+    Raises: NotFound, NotRetryable, AvatarLimitReached, OperationUnavailable, Moderated, InsufficientCredits,
+        DebtOutstanding.
     Enqueues: the workers of its queue.
     """
     with transaction.atomic():
         job = _locked(user, job_id)
         if job.state != State.FAILED or job.error_code == "moderated" or job.round > MAX_RETRIES:
             raise NotRetryable(charged=charged(job))
+        if job.kind == Kind.AVATAR:
+            _count_avatar_again(user, job)
         operation = operations.choose(Kind(job.kind), job.operation)
         used = list(JobPhoto.objects.filter(generation=job).order_by("position").values_list("photo_id", flat=True))
         try:
@@ -236,11 +241,23 @@ def retry(*, user: Any, job_id: UUID) -> Generation:
     return job
 
 
+def _count_avatar_again(user: Any, job: Generation) -> None:
+    """A failed avatar has given its place up; one that is deleted wants no face.
+
+    Raises: NotRetryable, AvatarLimitReached.
+    """
+    avatar = Avatar.objects.visible_to(user).filter(generations=job).first()
+    if avatar is None:
+        raise NotRetryable("The avatar of this job has been deleted; make a new one.")
+    if avatar.generation_id == job.pk:
+        avatar_limit.take_place(user)
+
+
 @audit.writes("generation")
 def delete(*, user: Any, job_id: UUID) -> None:
     """Hide the job from its owner; its files go. An open one is cancelled first. The row stays: it held money.
 
-    Locks: as `cancel`.
+    Locks: as `cancel`, then the avatar that shows what it made.
     Raises: as `cancel`.
     Enqueues: generation.sweep
     """
@@ -249,9 +266,13 @@ def delete(*, user: Any, job_id: UUID) -> None:
         if job.is_open:
             cancel(user=user, job_id=job_id)
         Generation.objects.filter(pk=job.pk).update(deleted_at=Now())
-        assets = Asset.objects.filter(generation=job, purged_at=None)
-        gone = [file_id for pair in assets.values_list("file", "thumbnail") for file_id in pair if file_id]
-        assets.update(file=None, thumbnail=None, purged_at=Now())
-        files.let_go(gone)
+        outputs.purge(Asset.objects.filter(generation=job).exclude(pk__in=_faces_in_use(job)))
         audit.record("generation.deleted", job, user=user)
         wake_ups.wake("generation.sweep")
+
+
+def _faces_in_use(job: Generation) -> list[UUID]:
+    """Outputs that an avatar still shows: they go with it, or when it has another face."""
+    shown = Avatar.objects.filter(thumbnail__generation=job, deleted_at=None)
+    locked = shown.select_for_update(of=("self",), no_key=True).order_by("pk")
+    return [face_id for face_id in locked.values_list("thumbnail_id", flat=True) if face_id]

@@ -1,4 +1,4 @@
-"""What generation does when a person is erased: jobs end, and their pictures, words and files go."""
+"""What generation does when a person is erased: jobs end, and pictures, avatars, words and files go."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 import audit
 from generation import jobs, photos
 from generation.engine import finish
-from generation.models import Attempt, Generation, Photo
+from generation.models import Attempt, Avatar, Generation, Photo
 
 
 @audit.writes("generation")
@@ -25,6 +25,7 @@ def erase(*, user: Any) -> list[str]:
     """
     for job_id in list(Generation.objects.open().filter(user=user).values_list("pk", flat=True)):
         finish.cancel(job_id, where=Q())
+    _forget_avatars(user)
     ended = Generation.objects.visible_to(user).filter(finished_at__isnull=False)
     for job_id in list(ended.values_list("pk", flat=True)):
         jobs.delete(user=user, job_id=job_id)
@@ -32,6 +33,16 @@ def erase(*, user: Any) -> list[str]:
         photos.delete(user=user, photo_id=photo_id)
     _forget_words(user)
     return ["jobs"] if Generation.objects.open().filter(user=user).exists() else []
+
+
+def _forget_avatars(user: Any) -> None:
+    """Who they invented. That there was an avatar stays, for the job that made it."""
+    nothing: dict[str, Any] = {"name": "", "description": "", "style": "", "profile": {}, "thumbnail": None}
+    with transaction.atomic():
+        known = Avatar.objects.filter(user=user).exclude(**nothing)
+        forgotten = known.update(**nothing, deleted_at=Coalesce("deleted_at", Now()))
+        if forgotten:
+            audit.record("avatar.erased", ("user", user.pk), user=user, metadata={"avatars": forgotten})
 
 
 def _forget_words(user: Any) -> None:

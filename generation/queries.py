@@ -9,7 +9,8 @@ from django.db.models import Count, Prefetch, Q, QuerySet, Sum
 
 from core.errors import NotFound
 from generation.errors import NotFinished
-from generation.models import OPEN, Asset, Generation, JobPhoto, Operation, Photo, State
+from generation.models import OPEN, Asset, Avatar, Generation, JobPhoto, Kind, Operation, Photo, State
+from generation.models.avatars import IS_STATUS
 
 
 def jobs(user: Any) -> QuerySet[Generation]:
@@ -33,6 +34,40 @@ def job(user: Any, job_id: UUID) -> Generation:
     if found is None:
         raise NotFound
     return found
+
+
+def avatars(user: Any) -> QuerySet[Avatar]:
+    """The person's avatars, newest first, with all that showing them takes: three queries however many."""
+    return (
+        Avatar.objects.visible_to(user)
+        .order_by("-created_at", "-id")
+        .select_related("generation", "thumbnail__file", "thumbnail__thumbnail")
+        .prefetch_related(
+            Prefetch("generation__assets", Asset.objects.filter(purged_at=None).select_related("file", "thumbnail")),
+            Prefetch("generation__inputs", JobPhoto.objects.order_by("position")),
+        )
+    )
+
+
+def avatar(user: Any, avatar_id: UUID) -> Avatar:
+    """One of the person's avatars, with all that showing it takes.
+
+    Raises: NotFound.
+    """
+    found = avatars(user).filter(pk=avatar_id).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def avatar_stats(user: Any) -> dict[str, Any]:
+    """The person's avatars in figures, and the one that most was made with. Two queries."""
+    mine = Avatar.objects.visible_to(user)
+    counts = {status.value: Count("id", filter=condition) for status, condition in IS_STATUS.items()}
+    of_it = Q(generations__state=State.SUCCEEDED) & ~Q(generations__kind=Kind.AVATAR)
+    used = mine.annotate(generation_count=Count("generations", filter=of_it)).filter(generation_count__gt=0)
+    most = used.order_by("-generation_count", "id").values("id", "name", "generation_count").first()
+    return mine.aggregate(total=Count("id"), **counts) | {"most_used_avatar": most}
 
 
 def photos(user: Any) -> QuerySet[Photo]:

@@ -20,9 +20,10 @@ from billing.models import Payment, Subscription, Wallet
 from core.api.permissions import staff
 from core.api.views import ViewSet
 from core.errors import Error
-from generation.models import Generation, Photo
+from generation import providers
+from generation.models import Avatar, Generation, Photo
 from tests import books
-from tests.generation.material import fund, order, photo_of
+from tests.generation.material import avatar_of, fund, order, photo_of
 from tests.people import PASSWORD, api, make_staff, make_user, open_session
 
 PUBLIC = {
@@ -188,6 +189,7 @@ def things_of(person: User) -> dict[str, Any]:
     return {
         "photos": photo.pk,
         "generations": order(person, photo).pk,
+        "avatars": avatar_of(person).pk,
         "payments": Payment.objects.get(user=person).pk,
         "subscriptions": Subscription.objects.get(user=person).pk,
         "wallets": Wallet.objects.filter(user=person).earliest("id").pk,
@@ -196,7 +198,11 @@ def things_of(person: User) -> dict[str, Any]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_to_strangers_and_colleagues_alices_things_do_not_exist(settings: Any, alice: User, tmp_path: Any) -> None:
+def test_to_strangers_and_colleagues_alices_things_do_not_exist(
+    settings: Any, alice: User, tmp_path: Any, monkeypatch: Any
+) -> None:
+    settings.XAI_API_KEY = "xai-test"
+    monkeypatch.setitem(providers.REGISTRY, "xai", "tests.generation.standin.Standin")
     settings.RATELIMIT_ENABLE = False
     settings.MEDIA_ROOT = tmp_path
     settings.RAZORPAY_BASE_URL = settings.STRIPE_BASE_URL = settings.MAGIC_HOUR_BASE_URL = "http://127.0.0.1:1"
@@ -235,6 +241,7 @@ def snapshot(person: User) -> list[Any]:
     """What is the person's, down to the state."""
     return [
         list(Generation.objects.filter(user=person).values_list("pk", "state", "deleted_at")),
+        list(Avatar.objects.filter(user=person).values_list("pk", "name", "deleted_at")),
         list(Payment.objects.filter(user=person).values_list("pk", "state")),
         list(Subscription.objects.filter(user=person).values_list("pk", "state", "ends_now", "cancel_at_period_end")),
         list(Photo.objects.filter(user=person).values_list("pk", flat=True)),

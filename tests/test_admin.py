@@ -33,6 +33,7 @@ READ_ONLY = {
     "billing.gatewaycustomer",
     "billing.plan",
     "generation.attempt",
+    "generation.avatar",
     "audit.approval",
     "billing.staffgrant",
 }
@@ -108,7 +109,7 @@ MONEY = (
     "wallet ledgertransaction ledgerentry hold creditlot freeze debt signupgrant payment paymentstart paymentattempt "
     "refund dispute staffgrant package creditprice"
 )
-JOBS = "generation attempt asset consent jobphoto photo"
+JOBS = "generation attempt asset consent jobphoto photo avatar"
 # group → what its people may look at, by app. What stands nowhere is for superusers alone.
 SEEN = {
     "support": {

@@ -14,7 +14,8 @@ from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
 
 from accounts.models import User
-from generation.models import Generation, Photo
+from generation import providers
+from generation.models import Avatar, Generation, Photo
 from notifications.models import Mail
 from notifications.rendering import preview
 from tests.generation.material import fund, jpeg
@@ -33,6 +34,9 @@ KEPT = {
     "users_me_partial_update": {"first_name", "last_name", "bio"},
     "photos_create": {"title", "description"},
     "headshots_create": {"name", "style_prompt"},
+    "avatars_create": {"name", "description", "style"},
+    "avatars_update": {"name", "description"},
+    "avatars_partial_update": {"name", "description"},
 }
 # Text that is looked up, compared or parsed, and kept as what it was found to be: never as it came.
 MATCHED = {
@@ -72,8 +76,10 @@ def test_every_text_of_the_schema_is_known_here() -> None:
 
 
 @pytest.fixture
-def written(settings: Any, tmp_path: Any, db: None) -> User:
+def written(settings: Any, tmp_path: Any, db: None, monkeypatch: Any) -> User:
     """Somebody who has typed it wherever one can."""
+    settings.XAI_API_KEY = "xai-test"
+    monkeypatch.setitem(providers.REGISTRY, "xai", "tests.generation.standin.Standin")
     settings.MEDIA_ROOT = tmp_path
     settings.RATELIMIT_ENABLE = False
     names = {"first_name": HOSTILE, "last_name": HOSTILE}
@@ -92,17 +98,27 @@ def written(settings: Any, tmp_path: Any, db: None) -> User:
     order = {"photo": photo.json()["id"], "consent": True, "name": HOSTILE, "style_prompt": HOSTILE}
     job = client.post("/api/v1/headshots", order, format="json", headers={"Idempotency-Key": "k"})
     assert job.status_code == 202, job.content
+    order = {"name": HOSTILE, "description": HOSTILE, "style": HOSTILE}
+    avatar = client.post("/api/v1/avatars", order, format="json", headers={"Idempotency-Key": "k"})
+    assert avatar.status_code == 202, avatar.content
+    edited = {"name": HOSTILE, "description": f"{HOSTILE}\n{HOSTILE}"}
+    for method in (client.put, client.patch):
+        answer = method(f"/api/v1/avatars/{avatar.json()['id']}", edited, format="json")
+        assert (answer.status_code, answer.json()["description"]) == (200, edited["description"])
     return person
 
 
 def test_what_was_typed_is_stored_and_comes_back_as_it_was(written: User) -> None:
     written.refresh_from_db()
     assert (written.first_name, written.last_name) == (HOSTILE, HOSTILE)
-    job = Generation.objects.get(user=written)
+    job = Generation.objects.get(user=written, kind="headshot")
     assert job.params == {"name": HOSTILE, "style_prompt": HOSTILE}
     assert Photo.objects.get(user=written).title == HOSTILE
-    shown = api(written).get("/api/v1/generations").json()["results"][0]
+    shown = api(written).get("/api/v1/generations?kind=headshot").json()["results"][0]
     assert shown["params"] == job.params
+    avatar = Avatar.objects.get(user=written)
+    assert (avatar.name, avatar.style) == (HOSTILE, HOSTILE)
+    assert avatar.generation.params == {"name": HOSTILE, "description": HOSTILE, "style": HOSTILE}
 
 
 def test_no_page_of_the_console_runs_it(written: User) -> None:

@@ -1,11 +1,12 @@
-"""What lists of jobs can be filtered by."""
+"""What lists of jobs and avatars can be filtered by."""
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 
 from core.api.filters import MomentFilter
-from generation.models import Generation, Kind, State
+from generation.models import Avatar, AvatarStatus, Generation, Kind, State
 
 
 class HeadshotFilter(filters.FilterSet):
@@ -20,3 +21,15 @@ class HeadshotFilter(filters.FilterSet):
 
 class GenerationFilter(HeadshotFilter):
     kind = filters.ChoiceFilter(choices=Kind.choices)
+    avatar = filters.UUIDFilter(field_name="avatar_id")
+
+
+class AvatarFilter(filters.FilterSet):
+    status = filters.MultipleChoiceFilter(choices=AvatarStatus.choices, method="having")
+
+    class Meta:
+        model = Avatar
+        fields: list[str] = []
+
+    def having(self, found: QuerySet[Avatar], name: str, statuses: list[str]) -> QuerySet[Avatar]:
+        return found.having(*map(AvatarStatus, statuses)) if statuses else found  # type: ignore[attr-defined]

@@ -126,6 +126,9 @@ class JobSerializer(serializers.ModelSerializer[Generation]):
     outputs = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
     price = serializers.IntegerField(help_text="Credits held while it is open.")
+    avatar = serializers.UUIDField(
+        source="avatar_id", allow_null=True, help_text="The one that it makes, or that is in what it makes."
+    )
     params = serializers.DictField()
 
     class Meta:
@@ -144,6 +147,7 @@ class JobSerializer(serializers.ModelSerializer[Generation]):
             "round",
             "params",
             "photos",
+            "avatar",
             "outputs",
             "error",
             "deadline_at",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from generation.api.avatars import AvatarViewSet
 from generation.api.generations import GenerationViewSet, HeadshotViewSet, OperationViewSet
 from generation.api.photos import PhotoViewSet
 
@@ -11,6 +12,21 @@ urlpatterns = [
     path("photos", PhotoViewSet.as_view({"get": "list", "post": "create"}), name="photos"),
     path("photos/<uuid:pk>", PhotoViewSet.as_view({"get": "retrieve", "delete": "destroy"}), name="photo"),
     path("photos/<uuid:pk>/url", PhotoViewSet.as_view({"get": "url"}), name="photo-url"),
+    path("avatars", AvatarViewSet.as_view({"get": "list", "post": "create"}), name="avatars"),
+    path("avatars/limit", AvatarViewSet.as_view({"get": "limit"}), name="avatar-limit"),
+    path("avatars/stats", AvatarViewSet.as_view({"get": "stats"}), name="avatar-stats"),
+    path(
+        "avatars/<uuid:pk>",
+        AvatarViewSet.as_view(
+            {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"},
+        ),
+        name="avatar",
+    ),
+    path(
+        "avatars/<uuid:pk>/regenerate-thumbnail",
+        AvatarViewSet.as_view({"post": "regenerate_thumbnail"}),
+        name="avatar-thumbnail",
+    ),
     path("headshots", HeadshotViewSet.as_view({"get": "list", "post": "create"}), name="headshots"),
     path("generations", GenerationViewSet.as_view({"get": "list"}), name="generations"),
     path("generations/operations", OperationViewSet.as_view({"get": "list"}), name="operations"),

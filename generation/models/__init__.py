@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from generation.models.avatars import Avatar, AvatarStatus
 from generation.models.jobs import (
     OPEN,
     TERMINAL,
@@ -24,6 +25,8 @@ __all__ = [
     "TRANSITIONS",
     "Asset",
     "Attempt",
+    "Avatar",
+    "AvatarStatus",
     "BlockedTerm",
     "Category",
     "Consent",

@@ -62,6 +62,15 @@ class Generation(UUIDModel):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     kind = models.CharField(max_length=20, choices=Kind)
+    avatar = models.ForeignKey(
+        "Avatar",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="generations",
+        db_index=False,
+        help_text="The one that it makes, or that is to be in what it makes.",
+    )
     operation = models.CharField(max_length=40)
     provider = models.CharField(max_length=40)
     model = models.CharField(max_length=80)
@@ -129,6 +138,11 @@ class Generation(UUIDModel):
         indexes = (
             models.Index(fields=["user", "-created_at", "-id"], name="generation_job_list"),
             models.Index(fields=["queue", "state", "next_at"], condition=_is_open, name="generation_job_work"),
+            models.Index(
+                fields=["avatar", "-created_at", "-id"],
+                condition=Q(avatar__isnull=False),
+                name="generation_job_of_avatar",
+            ),
             models.Index(fields=["deadline_at"], condition=_is_open, name="generation_job_deadline"),
             models.Index(fields=["finished_at"], name="generation_job_finished"),
             models.Index(

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
 from PIL import Image, ImageDraw
 
 from accounts.models import User
@@ -22,11 +23,12 @@ from billing import ledger
 from core import files
 from core.errors import Error
 from core.ids import new_id
-from generation import jobs, photos
+from generation import avatars, jobs, photos
+from generation.engine import finish
 from generation.engine import sweep as sweeper
 from generation.engine.advance import advance
 from generation.engine.scripts import Script
-from generation.models import Generation, Kind, Photo, State
+from generation.models import Avatar, Generation, Kind, Photo, State
 from generation.webhooks import handle_magic_hour
 from tests.sandbox.process import RunningSandbox
 
@@ -81,6 +83,21 @@ def order(user: User, photo: Photo | None = None, *, quote: str | None = None, *
     photo = photo or photo_of(user)
     request = jobs.Request(kind=Kind.HEADSHOT, params=params, photo_ids=[photo.pk], consent=True, quote=quote)
     return jobs.create(user=user, request=request)
+
+
+DESCRIPTION = "A botanist in her forties, silver streak in dark hair, field jacket."
+
+
+def avatar_of(user: User, **params: Any) -> Avatar:
+    """An avatar, as POST avatars makes it."""
+    return avatars.create(user=user, params={"name": "Mira", "description": DESCRIPTION} | params)
+
+
+def fail(job: Generation, code: str = "provider_failed") -> Generation:
+    """End the job as the engine does when the provider says no."""
+    assert finish.fail(job.pk, code=code, where=Q())
+    job.refresh_from_db()
+    return job
 
 
 def sweep() -> int:

@@ -57,6 +57,7 @@ def test_an_order_is_accepted_and_shown(rich: User, configured: Any) -> None:
         "round": 1,
         "params": {"name": "Me", "style_prompt": "warm light"},
         "photos": [str(photo.pk)],
+        "avatar": None,
         "outputs": [],
         "error": None,
         "deadline_at": "",
@@ -211,6 +212,12 @@ def test_who_may_order(anonymous: APIClient, unverified: User) -> None:
     assert anonymous.get(GENERATIONS).status_code == 401
 
 
+def headshots(client: APIClient) -> dict[str, Any]:
+    """The operation, as the public list shows it."""
+    found = client.get(f"{GENERATIONS}/operations").json()
+    return next(operation for operation in found if operation["code"] == "headshot")
+
+
 def test_without_keys_or_switched_off_it_is_503(rich: User, settings: Any) -> None:
     settings.MAGIC_HOUR_API_KEY = ""
     client = api(rich)
@@ -219,7 +226,7 @@ def test_without_keys_or_switched_off_it_is_503(rich: User, settings: Any) -> No
     answer = post(client, body)
     assert (answer.status_code, answer.json()["error"]) == (503, "operation_unavailable")
     assert answer["Retry-After"]
-    assert client.get(f"{GENERATIONS}/operations").json()[0]["is_available"] is False
+    assert headshots(client)["is_available"] is False
 
     settings.MAGIC_HOUR_API_KEY = "mhk_test"
     Operation.objects.update(is_enabled=False)
@@ -228,7 +235,7 @@ def test_without_keys_or_switched_off_it_is_503(rich: User, settings: Any) -> No
 
 
 def test_what_can_be_ordered_is_public(db: None, anonymous: APIClient, configured: Any) -> None:
-    (operation,) = anonymous.get(f"{GENERATIONS}/operations").json()
+    operation = headshots(anonymous)
 
     assert (operation["code"], operation["base_price"], operation["is_available"]) == ("headshot", 50, True)
     assert set(operation["limits"]) == {"name", "style_prompt"}
