@@ -334,6 +334,14 @@ MAGIC_HOUR_WEBHOOK_SECRET = secret("MAGIC_HOUR_WEBHOOK_SECRET")
 MAGIC_HOUR_TIMEOUT_S = env.float("MAGIC_HOUR_TIMEOUT_S", default=30)  # each call; must end well before the lease
 MAGIC_HOUR_RESOLVE_S = env.float("MAGIC_HOUR_RESOLVE_S", default=300)  # a callback can still name a lost submission
 
+XAI_BASE_URL = provider_url("XAI_BASE_URL", "https://api.x.ai")
+XAI_API_KEY = secret("XAI_API_KEY")
+XAI_CHAT_MODEL = env.str("XAI_CHAT_MODEL", default="grok-4.20-0309-non-reasoning")
+XAI_IMAGE_MODEL = env.str("XAI_IMAGE_MODEL", default="grok-imagine-image-2.0")  # only this family knows a quality
+XAI_VIDEO_MODEL = env.str("XAI_VIDEO_MODEL", default="grok-imagine-video")  # only this one extends a film
+XAI_TIMEOUT_S = env.float("XAI_TIMEOUT_S", default=30)  # each call but the synchronous ones
+XAI_SYNC_TIMEOUT_S = env.float("XAI_SYNC_TIMEOUT_S", default=90)  # pictures and chat; ends before the lease does
+
 
 # --- Generation ---------------------------------------------------------------------------------------------------
 
@@ -350,7 +358,10 @@ GENERATION_POLL_MIN_S = env.float("GENERATION_POLL_MIN_S", default=5)
 GENERATION_POLL_MAX_S = env.float("GENERATION_POLL_MAX_S", default=60)
 GENERATION_LATE_CANCELS_PER_DAY = env.int("GENERATION_LATE_CANCELS_PER_DAY", default=5)
 # provider: (calls, per seconds), polls and submissions together
-PROVIDER_RATES: dict[str, tuple[int, float]] = {"magic-hour": (env.int("MAGIC_HOUR_CALLS_PER_10S", default=100), 10)}
+PROVIDER_RATES: dict[str, tuple[int, float]] = {
+    "magic-hour": (env.int("MAGIC_HOUR_CALLS_PER_10S", default=100), 10),
+    "xai": (env.int("XAI_CALLS_PER_10S", default=100), 10),
+}
 PHOTO_MAX_BYTES = env.int("PHOTO_MAX_BYTES", default=50_000_000)
 AVATAR_MAX_BYTES = env.int("AVATAR_MAX_BYTES", default=10_000_000)
 PHOTO_MAX_PIXELS = env.int("PHOTO_MAX_PIXELS", default=80_000_000)  # measured: 0.8 GB in the decoder's own process

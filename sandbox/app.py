@@ -28,12 +28,15 @@ from sandbox.stripe import checkout as stripe_checkout
 from sandbox.stripe import dashboard as stripe_dashboard
 from sandbox.stripe import intents, sessions
 from sandbox.stripe import refunds as stripe_refunds
+from sandbox.xai import api as xai_api
+from sandbox.xai import dashboard as xai_dashboard
+from sandbox.xai import videos
 
 
 def build(box: Box) -> Starlette:
     for module in (
         *(payments, refunds, intents, sessions, stripe_refunds),
-        *(transactions, monnify_refunds, projects, tasks),
+        *(transactions, monnify_refunds, projects, tasks, videos),
     ):
         module.register(box)
     app = Starlette(
@@ -48,6 +51,7 @@ def build(box: Box) -> Starlette:
             Mount("/monnify/api", routes=monnify_api.routes),
             Mount("/monnify", routes=[*monnify_checkout.routes, *monnify_dashboard.routes]),
             Mount("/kie", routes=[*kie_api.routes, *kie_dashboard.routes]),
+            Mount("/xai", routes=[*xai_api.routes, *xai_dashboard.routes]),
             Mount("/magic-hour", routes=[*magic_hour_api.routes, *magic_hour_dashboard.routes]),
         ],
         middleware=[Middleware(Faults, box=box)],

@@ -13,6 +13,9 @@ from sandbox import faults, webhooks
 from sandbox.box import TUNABLE, box_of
 from sandbox.kie import tasks
 from sandbox.magic_hour import projects
+from sandbox.xai import account
+
+BALANCES = ("magic_hour_credits", "kie_credits", "xai_usd")
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -116,12 +119,12 @@ async def advance(request: Request) -> Response:
 
 
 async def settings(request: Request) -> Response:
-    """`{"speed_s"?, "slow_s"?, "late_s"?, "pending_s"?, "magic_hour_credits"?, "kie_credits"?}`: until the reset."""
+    """`{"speed_s"?, "slow_s"?, "late_s"?, "pending_s"?}` and the balances left at providers, until the reset."""
     box = box_of(request)
     try:
         body = await body_of(request)
         for name, value in body.items():
-            if name not in (*TUNABLE, "magic_hour_credits", "kie_credits"):
+            if name not in (*TUNABLE, *BALANCES):
                 raise ValueError(f"unknown: {name}")
             if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} must be a number that is not negative")
@@ -131,8 +134,14 @@ async def settings(request: Request) -> Response:
         projects.set_credits(box, int(body.pop("magic_hour_credits")))
     if "kie_credits" in body:
         tasks.set_credits(box, body.pop("kie_credits"))
+    if "xai_usd" in body:
+        account.set_balance(box, round(body.pop("xai_usd") * account.USD))
     box.tune(body)
-    left = {"magic_hour_credits": projects.credits(box), "kie_credits": tasks.credits(box)}
+    left = {
+        "magic_hour_credits": projects.credits(box),
+        "kie_credits": tasks.credits(box),
+        "xai_usd": account.balance(box) / account.USD,
+    }
     return JSONResponse({name: box.tuned(name) for name in TUNABLE} | left)
 
 

@@ -19,8 +19,8 @@ from sandbox.magic import HUGE_BYTES, RETRY_AFTER_S
 from sandbox.state import Doc
 from sandbox.tokens import new_id
 
-PROVIDERS = ("razorpay", "stripe", "monnify", "magic-hour", "kie", "smtp")
-WITH_DOWNLOADS = ("magic-hour", "kie")
+PROVIDERS = ("razorpay", "stripe", "monnify", "magic-hour", "kie", "xai", "smtp")
+WITH_DOWNLOADS = ("magic-hour", "kie", "xai")
 STATUSES = ("400", "401", "403", "404", "429", "500", "502", "503")
 KIE_CODES = ("402", "408", "422", "451", "455", "501", "505")  # in the body of an answer with HTTP 200
 CONTENT = ("wrongtype", "truncated", "huge")
@@ -236,6 +236,8 @@ def _wrong(mode: str, provider: str, *, is_download: bool) -> Response:
     if provider == "stripe":
         kind = "api_error" if status >= 500 else "invalid_request_error"
         body = {"error": {"message": f"Simulated {status}", "type": kind}}
+    if provider == "xai":
+        body = {"code": "The service failed" if status >= 500 else code, "error": f"Simulated {status}"}
     if provider == "monnify":
         body = {"requestSuccessful": False, "responseMessage": f"Simulated {status}", "responseCode": "99"}
     headers = {"Retry-After": str(RETRY_AFTER_S)} if mode == "429" else {}

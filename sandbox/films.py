@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from array import array
 from collections.abc import Iterator, Sequence
@@ -13,17 +12,10 @@ from pathlib import Path
 import av
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from sandbox import render
+from sandbox import render, strips
 
 FPS = 12
 SAMPLE_RATE = 24_000
-# A strip along the top of every frame: blocks whose colours are the prompt's, four levels a channel. Far enough apart
-# to be read back after compression.
-STRIP = 1 / 8
-BLOCKS = 4
-LEVELS = (0, 85, 170, 255)
-
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -33,23 +25,6 @@ class Scene:
     prompt: str
     seconds: float
     seed: int = 0
-
-
-def fingerprint(prompt: str, seed: int = 0) -> str:
-    """What `read` finds in each frame made of this prompt and seed: a level from 0 to 3 for each channel and block."""
-    digest = hashlib.sha256(f"{seed}:{prompt}".encode()).digest()
-    return "".join(str(byte % len(LEVELS)) for byte in digest[: 3 * BLOCKS])
-
-
-def read(frame: Image.Image) -> str:
-    """The fingerprint that a frame shows, at whatever size it has by now."""
-    width, height = frame.width / BLOCKS, frame.height * STRIP
-    found = ""
-    for block in range(BLOCKS):
-        inner = (width * (block + 0.3), height * 0.3, width * (block + 0.7), height * 0.7)
-        colour = frame.convert("RGB").resize((1, 1), Image.Resampling.BOX, box=inner).tobytes()
-        found += "".join(str(round(level / LEVELS[1])) for level in colour)
-    return found
 
 
 def film(
@@ -96,12 +71,10 @@ def poster(output: Path, scene: Scene, size: tuple[int, int], *, picture: Path |
 def _frames(scene: Scene, size: tuple[int, int], ground: Image.Image | None) -> Iterator[Image.Image]:
     """The frames one by one: the still ground, and a disc that crosses it as time goes by."""
     width, height = size
-    colours = _colours(scene)
+    colours = strips.colours(scene.prompt, scene.seed)
     still = ImageOps.fit(ground, size) if ground else _gradient(colours[0], colours[1], size)
     draw = ImageDraw.Draw(still)
-    strip = round(height * STRIP)
-    for block, colour in enumerate(colours):
-        draw.rectangle((block * width // BLOCKS, 0, (block + 1) * width // BLOCKS, strip), fill=colour)
+    strips.paint(still, scene.prompt, scene.seed)
     font = ImageFont.load_default(size=max(10, min(size) // 14))
     draw.text((width / 2, height * 0.94), "SANDBOX", font=font, fill="white", anchor="ms", stroke_width=2,
               stroke_fill="black")  # fmt: skip
@@ -116,18 +89,13 @@ def _frames(scene: Scene, size: tuple[int, int], ground: Image.Image | None) -> 
         yield image
 
 
-def _colours(scene: Scene) -> list[Colour]:
-    levels = [LEVELS[int(digit)] for digit in fingerprint(scene.prompt, scene.seed)]
-    return [(levels[at], levels[at + 1], levels[at + 2]) for at in range(0, len(levels), 3)]
-
-
-def _gradient(top: Colour, bottom: Colour, size: tuple[int, int]) -> Image.Image:
+def _gradient(top: strips.Colour, bottom: strips.Colour, size: tuple[int, int]) -> Image.Image:
     return ImageOps.colorize(Image.linear_gradient("L").resize(size), top, bottom)
 
 
 def _tone(scene: Scene, shown: int) -> av.AudioFrame:
     """One picture's worth of a hum, whose pitch is the prompt's."""
-    pitch = 200 + int(fingerprint(scene.prompt, scene.seed)[:4], 4)
+    pitch = 200 + int(strips.fingerprint(scene.prompt, scene.seed)[:4], 4)
     count = SAMPLE_RATE // FPS
     begin = shown * count
     samples = array("h", (int(4000 * math.sin(math.tau * pitch * (begin + at) / SAMPLE_RATE)) for at in range(count)))

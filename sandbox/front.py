@@ -24,7 +24,10 @@ CONTROL = (
     ("GET, DELETE /control/faults", "the faults still waiting; forget them"),
     ("GET /control/requests", "the calls that reached the providers; ?provider= method= path="),
     ('POST /control/advance {"seconds": 30}', "move the sandbox's clock"),
-    ('POST /control/settings {"speed_s": 0.1}', "speed_s, slow_s, late_s, pending_s, magic_hour_credits, kie_credits"),
+    (
+        'POST /control/settings {"speed_s": 0.1}',
+        "speed_s, slow_s, late_s, pending_s, magic_hour_credits, kie_credits, xai_usd",
+    ),
     ("POST /control/reset", "forget everything"),
     ("GET /mail/messages?to=", "mails as JSON, newest first"),
 )
@@ -39,6 +42,7 @@ async def home(request: Request) -> Response:
         ("MONNIFY_BASE_URL", f"{origin}/monnify", settings.monnify_api_key),
         ("MAGIC_HOUR_BASE_URL", f"{origin}/magic-hour", "MAGIC_HOUR_API_KEY"),
         ("KIE_BASE_URL", f"{origin}/kie", "KIE_API_KEY"),
+        ("XAI_BASE_URL", f"{origin}/xai", "XAI_API_KEY"),
         ("EMAIL_URL", f"smtp://{settings.host}:{settings.smtp_port}", "no password"),
         *((f"webhooks of {name}", settings.public_url + end.path, "") for name, end in webhooks.ENDPOINTS.items()),
     )
@@ -52,8 +56,8 @@ async def home(request: Request) -> Response:
     ]
     return page(
         "Sandbox",
-        Html("<h1>Sandbox</h1><p class=lead>The outside world, simulated on this machine: payment gateways, a "
-             "picture provider and a mail server. No money moves and nothing leaves.</p>"),
+        Html("<h1>Sandbox</h1><p class=lead>The outside world, simulated on this machine: payment gateways, "
+             "providers of pictures and films, and a mail server. No money moves and nothing leaves.</p>"),
         table(("Setting", "Address", "Key"), ((code(n), code(a), k) for n, a, k in addresses)),
         Html("<h2>Magic words, in a prompt or a name</h2>"),
         table(("Text", "What happens"), ((code(word), what) for word, what in magic.TEXTS.items())),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 TEXTS = {
     "sandbox:slow": "takes SANDBOX_SLOW_S (20 s) instead of SANDBOX_SPEED_S (1 s)",
     "sandbox:fail": "ends as error `unknown_error`; the provider gives its credits back",
-    "sandbox:moderated": "ends as error `content_moderated`",
-    "sandbox:lost": "done, but no webhook is sent",
+    "sandbox:moderated": "ends as error `content_moderated`; at xAI as 400, and billed all the same",
+    "sandbox:lost": "done, but no webhook is sent (xAI sends none anyway)",
     "sandbox:duplicate": "every webhook is sent 5 times",
     "sandbox:corrupt": "done, but the output file is cut off in the middle",
     "sandbox:wrongtype": "done, but the output says image/png and is an HTML page",
@@ -18,6 +18,8 @@ TEXTS = {
     "sandbox:500": "the submit fails once with 500 and makes no job; the next one with this text is taken",
     "sandbox:hang": "the job is really made, but the submit is never answered",
     "sandbox:late": "done only after SANDBOX_LATE_S (1,000 s), past every image deadline; KIE's films four times that",
+    "sandbox:withheld": "xAI answers 200, with respect_moderation false and no film, or a placeholder as last picture",
+    "sandbox:blocked": "xAI refuses to start the film; for pictures it answers 200 with a block_reason",
 }
 
 AMOUNTS = {

@@ -57,6 +57,7 @@ TONES = {
         "overpaid",
         "completed",
         "success",
+        "done",
     },
     "bad": {"failed", "reversed", "cancelled", "expired", "lost", "error", "given_up", "dropped", "canceled", "fail"},
     "warn": {
@@ -81,6 +82,7 @@ PLACES = (
     ("/monnify/dashboard", "Monnify"),
     ("/magic-hour/dashboard", "Magic Hour"),
     ("/kie/dashboard", "KIE"),
+    ("/xai/dashboard", "xAI"),
     ("/mail", "Mail"),
     ("/deliveries", "Webhooks"),
 )

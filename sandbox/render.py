@@ -7,6 +7,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps, ImageStat
 
@@ -39,13 +40,13 @@ def headshot(source: Path, output: Path, prompt: str | None = None) -> None:
     if min(photo.size) < SMALLEST_SIDE or max(ImageStat.Stat(photo.convert("L")).stddev) < 3:
         raise RenderError("no_source_face", "No face was detected in the image")
     picture = _studio(_compose(photo), prompt or "")
-    _watermark(picture)
+    watermark(picture)
     part = output.with_suffix(".part")
     picture.save(part, "PNG", compress_level=4)
     part.replace(output)
 
 
-def open_photo(source: Path) -> Image.Image:
+def open_photo(source: Path | IO[bytes]) -> Image.Image:
     """Decode to upright RGB; a large JPEG is decoded at a fraction of its size, so memory stays small."""
     try:
         with warnings.catch_warnings():
@@ -151,9 +152,11 @@ def _spotlight() -> Image.Image:
     return mask.filter(ImageFilter.GaussianBlur(7)).resize(SIZE, Image.Resampling.BICUBIC)
 
 
-def _watermark(picture: Image.Image) -> None:
+def watermark(picture: Image.Image) -> None:
+    """Write SANDBOX into the lower right corner."""
     draw = ImageDraw.Draw(picture, "RGBA")
-    font = ImageFont.load_default(size=SIZE[0] // 22)
-    place = (SIZE[0] - 36, SIZE[1] - 30)
+    margin = picture.width // 28
+    font = ImageFont.load_default(size=max(8, picture.width // 22))
+    place = (picture.width - margin, picture.height - margin)
     draw.text(place, "SANDBOX", font=font, fill=(255, 255, 255, 170), anchor="rs", stroke_width=2,
               stroke_fill=(0, 0, 0, 90))  # fmt: skip

@@ -32,6 +32,7 @@ class Settings:
     magic_hour_webhook_secret: str
     kie_api_key: str
     kie_webhook_secret: str
+    xai_api_key: str
     speed_s: float
     slow_s: float
     late_s: float
@@ -72,6 +73,7 @@ class Settings:
             magic_hour_webhook_secret=_secret(environ, "MAGIC_HOUR_WEBHOOK_SECRET", "sandbox_webhook_secret"),
             kie_api_key=_secret(environ, "KIE_API_KEY", "kie_test_sandbox"),
             kie_webhook_secret=_secret(environ, "KIE_WEBHOOK_SECRET", ""),  # without one callbacks are unsigned
+            xai_api_key=_secret(environ, "XAI_API_KEY", "xai_test_sandbox"),
             speed_s=_seconds(environ, "SANDBOX_SPEED_S", 1),
             slow_s=_seconds(environ, "SANDBOX_SLOW_S", 20),
             late_s=_seconds(environ, "SANDBOX_LATE_S", 1000),

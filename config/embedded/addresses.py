@@ -144,6 +144,7 @@ SECRETS: dict[str, Callable[[], str]] = {
     "MONNIFY_CONTRACT_CODE": lambda: "1000000001",
     "MAGIC_HOUR_API_KEY": _text(40, "mhk_sandbox_"),
     "MAGIC_HOUR_WEBHOOK_SECRET": _text(40),
+    "XAI_API_KEY": _text(40, "xai_sandbox_"),
 }
 
 

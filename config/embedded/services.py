@@ -152,6 +152,7 @@ def sandbox_environment() -> dict[str, str]:
         *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"),
         *("MONNIFY_API_KEY", "MONNIFY_SECRET_KEY", "MONNIFY_CONTRACT_CODE"),
         *("MAGIC_HOUR_API_KEY", "MAGIC_HOUR_WEBHOOK_SECRET"),
+        "XAI_API_KEY",
     )
     folder = os.environ.get("SANDBOX_DIR") or str(settings.VAR_DIR / "sandbox")
     return {name: str(getattr(settings, name)) for name in names} | {"SANDBOX_DIR": folder}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox import outbound, outputs
+from sandbox import inputs, outputs
 from sandbox.box import Box
 from sandbox.magic_hour.errors import MagicHourError
 from sandbox.render import RenderError
@@ -23,7 +23,6 @@ EXTENSIONS = {
 }
 ACCOUNT_ID = "sandbox-account"
 LARGEST_UPLOAD = 200 * 1024**2
-LARGEST_FETCH = 50 * 1024**2
 
 
 def iso(seconds: float) -> str:
@@ -91,15 +90,10 @@ async def photo(box: Box, asset: str) -> Path:
     """
     if not asset.startswith("http"):
         return upload_path(box, asset.rpartition("/")[2])
-    host = urlsplit(asset).hostname
-    if host not in ("127.0.0.1", "localhost", "::1", urlsplit(box.settings.public_url).hostname):
-        raise RenderError("invalid_file_format", f"The sandbox does not fetch from {host}")
     try:
-        answer = await outbound.request("GET", asset, timeout_s=20, max_bytes=LARGEST_FETCH)
-    except outbound.RequestFailed as error:
-        raise RenderError("invalid_file_format", f"The image could not be downloaded: {error}") from error
-    if answer.status != 200:
-        raise RenderError("invalid_file_format", f"The image could not be downloaded: HTTP {answer.status}")
+        body = await inputs.read(box, asset)
+    except inputs.Unreadable as error:
+        raise RenderError("invalid_file_format", str(error)) from error
     path = upload_path(box, f"{new_id('', 20)}.{urlsplit(asset).path.rpartition('.')[2].lower()}")
-    path.write_bytes(answer.body)
+    path.write_bytes(body)
     return path

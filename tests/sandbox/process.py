@@ -36,6 +36,7 @@ KEYS = {
     "MAGIC_HOUR_WEBHOOK_SECRET": "mh_secret_example",
     "KIE_API_KEY": "kie_test_tests",
     "KIE_WEBHOOK_SECRET": "kie_key_example",
+    "XAI_API_KEY": "xai_test_tests",
 }
 
 
@@ -87,6 +88,10 @@ class RunningSandbox:
         return f"{self.base_url}/kie"
 
     @property
+    def xai_url(self) -> str:
+        return f"{self.base_url}/xai"
+
+    @property
     def env(self) -> dict[str, str]:
         """The settings that point Atelier at this sandbox."""
         return self.keys | {
@@ -95,6 +100,7 @@ class RunningSandbox:
             "MONNIFY_BASE_URL": self.monnify_url,
             "MAGIC_HOUR_BASE_URL": self.magic_hour_url,
             "KIE_BASE_URL": self.kie_url,
+            "XAI_BASE_URL": self.xai_url,
             "EMAIL_URL": self.smtp_url,
         }
 

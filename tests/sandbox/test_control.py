@@ -27,6 +27,7 @@ def test_front_page_lists_every_magic_value_and_test_card(sandbox: RunningSandbo
         assert cards.spaced(number) in page
     assert sandbox.razorpay_url in page
     assert sandbox.magic_hour_url in page
+    assert sandbox.xai_url in page
     assert sandbox.smtp_url in page
     for secret in sandbox.keys.values():
         assert secret not in page or secret.startswith(PUBLIC)

@@ -8,8 +8,9 @@ import av
 import pytest
 from PIL import Image
 
-from sandbox import films, render
-from sandbox.films import Scene, fingerprint
+from sandbox import films, render, strips
+from sandbox.films import Scene
+from sandbox.strips import fingerprint
 
 
 def frames(film: Path) -> list[Image.Image]:
@@ -26,7 +27,7 @@ def test_film_plays_with_sound_and_lasts_as_long_as_asked(tmp_path: Path) -> Non
         assert (video.codec_context.name, video.width, video.height, video.frames) == ("h264", 640, 360, 5 * films.FPS)
         assert (audio.codec_context.name, float(audio.duration * audio.time_base)) == ("aac", pytest.approx(5, abs=0.1))
         assert container.duration == pytest.approx(5_000_000, abs=100_000)
-    assert {films.read(frame) for frame in frames(film)} == {fingerprint("a paper boat")}
+    assert {strips.read(frame) for frame in frames(film)} == {fingerprint("a paper boat")}
 
 
 def test_silent_film_has_no_sound_track(tmp_path: Path) -> None:
@@ -41,13 +42,13 @@ def test_same_prompt_and_seed_make_the_same_film_and_others_do_not(tmp_path: Pat
         films.film(tmp_path / name, [scene], (320, 240))
 
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert films.read(frames(tmp_path / "other")[0]) == fingerprint("rain", 8) != fingerprint("rain", 7)
+    assert strips.read(frames(tmp_path / "other")[0]) == fingerprint("rain", 8) != fingerprint("rain", 7)
 
 
 def test_extended_film_goes_on_where_the_first_ended(tmp_path: Path) -> None:
     films.film(tmp_path / "film.mp4", [Scene("a boat", 2), Scene("it sinks", 1)], (320, 240))
 
-    shown = [films.read(frame) for frame in frames(tmp_path / "film.mp4")]
+    shown = [strips.read(frame) for frame in frames(tmp_path / "film.mp4")]
     assert shown == [fingerprint("a boat")] * 2 * films.FPS + [fingerprint("it sinks")] * films.FPS
 
 
@@ -59,7 +60,7 @@ def test_film_starts_from_the_picture_and_its_poster_is_its_first_frame(tmp_path
 
     for image in (frames(tmp_path / "film.mp4")[0], Image.open(tmp_path / "poster.png")):
         assert image.size == (320, 240)
-        assert films.read(image) == fingerprint("a lawn")
+        assert strips.read(image) == fingerprint("a lawn")
         assert image.getpixel((300, 90)) == pytest.approx((10, 200, 30), abs=12)
 
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 from PIL import Image
 
-from sandbox import films
+from sandbox import films, strips
 from sandbox.webhooks import kie_signature
 from tests.sandbox.process import RunningSandbox, wait_for
 from tests.sandbox.receiver import Received, Receiver
@@ -60,7 +60,7 @@ def film_of(url: str) -> tuple[float, tuple[int, int], set[str]]:
     content = requests.get(url, timeout=30)
     assert content.headers["Content-Type"] == "video/mp4"
     with av.open(io.BytesIO(content.content)) as container:
-        shown = {films.read(frame.to_image()) for frame in container.decode(video=0)}
+        shown = {strips.read(frame.to_image()) for frame in container.decode(video=0)}
         video = container.streams.video[0]
         return (container.duration or 0) / 1_000_000, (video.width, video.height), shown
 
@@ -86,7 +86,7 @@ def test_film_goes_through_every_state_and_plays(kie: Kie) -> None:
     ]
     video = seen[-1]["videoInfo"]
     assert (video["taskId"], seen[-1]["generateParam"]["prompt"]) == (task, "a paper boat")
-    assert film_of(video["videoUrl"]) == (pytest.approx(5, abs=0.1), (1280, 720), {films.fingerprint("a paper boat")})
+    assert film_of(video["videoUrl"]) == (pytest.approx(5, abs=0.1), (1280, 720), {strips.fingerprint("a paper boat")})
     assert Image.open(io.BytesIO(requests.get(video["imageUrl"], timeout=10).content)).size == (1280, 720)
 
 
@@ -103,7 +103,7 @@ def test_extension_is_a_longer_film_of_the_same_shape(kie: Kie) -> None:
     detail = kie.ended(answer["data"]["taskId"])
 
     assert detail["parentTaskId"] == first
-    shown = {films.fingerprint("a paper boat"), films.fingerprint("it sinks")}
+    shown = {strips.fingerprint("a paper boat"), strips.fingerprint("it sinks")}
     assert film_of(detail["videoInfo"]["videoUrl"]) == (pytest.approx(10, abs=0.1), (720, 1280), shown)
 
 
@@ -303,7 +303,7 @@ def test_three_kinds_of_upload_give_a_picture_to_start_from(kie: Kie, kind: str)
     assert requests.get(file["downloadUrl"], timeout=10).content == to.getvalue()
     detail = kie.ended(kie.task("a lawn", imageUrl=file["downloadUrl"], aspectRatio=None))
     length, size, shown = film_of(detail["videoInfo"]["videoUrl"])
-    assert (size, shown) == ((720, 1280), {films.fingerprint("a lawn")})  # 1:2 is more than a film can have
+    assert (size, shown) == ((720, 1280), {strips.fingerprint("a lawn")})  # 1:2 is more than a film can have
     with av.open(io.BytesIO(requests.get(detail["videoInfo"]["videoUrl"], timeout=10).content)) as container:
         frame = next(container.decode(video=0)).to_image()
     assert frame.getpixel((360, 400)) == pytest.approx((20, 180, 40), abs=12)
