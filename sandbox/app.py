@@ -26,7 +26,7 @@ from sandbox.razorpay import dashboard as razorpay_dashboard
 from sandbox.stripe import api as stripe_api
 from sandbox.stripe import checkout as stripe_checkout
 from sandbox.stripe import dashboard as stripe_dashboard
-from sandbox.stripe import intents, sessions
+from sandbox.stripe import intents, sessions, subscriptions
 from sandbox.stripe import refunds as stripe_refunds
 from sandbox.xai import api as xai_api
 from sandbox.xai import dashboard as xai_dashboard
@@ -35,7 +35,7 @@ from sandbox.xai import videos
 
 def build(box: Box) -> Starlette:
     for module in (
-        *(payments, refunds, intents, sessions, stripe_refunds),
+        *(payments, refunds, intents, sessions, stripe_refunds, subscriptions),
         *(transactions, monnify_refunds, projects, tasks, videos),
     ):
         module.register(box)

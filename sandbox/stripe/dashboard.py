@@ -104,7 +104,8 @@ def _refund_row(refund: Doc) -> list[object]:
 def _subscription_row(subscription: Doc) -> list[object]:
     path = f"{HOME}/subscriptions/{subscription['id']}"
     item = subscriptions.item_of(subscription)
-    labels = {"renew": "To the period's end", "fail": "To its end, card fails", "retry": "Try again",
+    labels = {"renew": "To the period's end", "fail": "To its end, card fails",
+              "finalize": "An hour later", "retry": "Try again",
               "give-up": "Give up", "unpaid": "Leave unpaid", "lapse": "Lapse"}  # fmt: skip
     acts = [button(f"{path}/{act}", label) for act, label in labels.items()]
     return [

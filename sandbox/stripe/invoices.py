@@ -40,6 +40,11 @@ def line(
 
 def create(box: Box, subscription: Doc, reason: str, lines: list[Doc]) -> Doc:
     """Draft and finalise: it is open, with an intent that pays it."""
+    return finalize(box, draft(box, subscription, reason, lines))
+
+
+def draft(box: Box, subscription: Doc, reason: str, lines: list[Doc], *, is_declined: bool = False) -> Doc:
+    """Not to be paid yet, and with no intent; `is_declined` says what the card will do when it is."""
     total = sum(one["amount"] for one in lines)
     due = max(0, total)
     invoice = objects.made(
@@ -70,9 +75,18 @@ def create(box: Box, subscription: Doc, reason: str, lines: list[Doc]) -> Doc:
         total=total,
         _subscription=subscription["id"],
         _intent=None,
+        _is_declined=is_declined,
     )
+    subscription["latest_invoice"] = invoice["id"]
+    objects.save(box, subscription)
     objects.save(box, invoice, parent=subscription["id"])
     announce(box, "created", invoice)
+    return invoice
+
+
+def finalize(box: Box, invoice: Doc) -> Doc:
+    """Open it for payment; one over nothing is paid."""
+    due = invoice["amount_due"]
     invoice |= {"status": "open"}
     invoice["status_transitions"]["finalized_at"] = objects.now()
     if due:
@@ -88,8 +102,6 @@ def create(box: Box, subscription: Doc, reason: str, lines: list[Doc]) -> Doc:
         )  # fmt: skip
         objects.save(box, payment, parent=invoice["id"])
     objects.save(box, invoice)
-    subscription["latest_invoice"] = invoice["id"]
-    objects.save(box, subscription)
     announce(box, "finalized", invoice)
     if not due:
         settle(box, invoice, None)

@@ -1,4 +1,7 @@
-"""Subscriptions and their clock: what Stripe does by itself at the end of a period happens on the dashboard's word."""
+"""Subscriptions and their clock: what Stripe does by itself at the end of a period happens on the dashboard's word.
+
+A renewal's invoice is a draft for an hour of the sandbox's clock, as Stripe's is for about that long.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ from sandbox.tokens import new_id
 
 LIVE = ("incomplete", "trialing", "active", "past_due", "unpaid")
 CREATE = {"customer", "items", "metadata", "payment_behavior", "payment_settings", "description"}
+DRAFT_S = 3600
 UPDATE = {"items", "metadata", "cancel_at_period_end", "proration_behavior", "payment_behavior", "proration_date"}
-ACTS = ("renew", "fail", "retry", "give-up", "unpaid", "lapse")
+ACTS = ("renew", "fail", "finalize", "retry", "give-up", "unpaid", "lapse")
 
 
 def create(box: Box, params: dict[str, Any]) -> Doc:
@@ -172,8 +176,9 @@ def end(box: Box, subscription: Doc, status: str = "canceled") -> Doc:
 
 
 def tick(box: Box, subscription: Doc, act: str) -> Doc:
-    """Move its clock: `renew` to the end of the period, where the card pays, `fail` where it does not; `retry` the open
-    invoice; `give-up` dunning, or leave it `unpaid`; `lapse` a first invoice that nobody paid. Raises: StripeError."""
+    """Move its clock: `renew` to the end of the period, where the card will pay, `fail` where it will not; `finalize`
+    a renewal's draft an hour later; `retry` the open invoice; `give-up` dunning, or leave it `unpaid`; `lapse` a first
+    invoice that nobody paid. Raises: StripeError."""
     if subscription["status"] not in LIVE:
         raise StripeError(f"This subscription is {subscription['status']}")
     if act == "lapse":
@@ -187,11 +192,15 @@ def tick(box: Box, subscription: Doc, act: str) -> Doc:
         announce(box, "updated", subscription | {"status": "unpaid"}, {"status": subscription["status"]})
         return subscription | {"status": "unpaid"}
     method = objects.find(box, "payment_method", subscription["default_payment_method"])
-    if act == "retry":
-        waiting = [doc for doc in objects.every(box, "invoice", parent=subscription["id"]) if doc["status"] == "open"]
+    if act in ("retry", "finalize"):
+        wanted = "open" if act == "retry" else "draft"
+        waiting = [doc for doc in objects.every(box, "invoice", parent=subscription["id"]) if doc["status"] == wanted]
         if not waiting:
-            raise StripeError("No invoice is open")
-        invoices.charge(box, waiting[0], method)
+            raise StripeError("No invoice is open" if act == "retry" else "No invoice is a draft")
+        if act == "retry":
+            invoices.charge(box, waiting[0], method)
+        else:
+            finalize(box, waiting[-1])
         return objects.load(box, "subscription", subscription["id"])
     if subscription["status"] != "active":
         raise StripeError("Only an active subscription reaches the end of its period")
@@ -202,15 +211,36 @@ def tick(box: Box, subscription: Doc, act: str) -> Doc:
     item |= {"current_period_start": start, "current_period_end": later(start, item["price"])}
     with box.store.transaction():
         objects.save(box, subscription)
-        invoice = invoices.create(
-            box, subscription, "subscription_cycle", [invoices.line(subscription, item["price"])]
+        invoice = invoices.draft(
+            box, subscription, "subscription_cycle", [invoices.line(subscription, item["price"])],
+            is_declined=act == "fail",
         )  # fmt: skip
         announce(box, "updated", subscription)
-        if not invoices.charge(box, invoice, None if act == "fail" else method):
+    box.agenda.after(DRAFT_S, "stripe.finalize_invoice", invoice["id"])
+    return objects.load(box, "subscription", subscription["id"])
+
+
+def finalize(box: Box, invoice: Doc) -> None:
+    """The hour of a renewal's draft is over: the card on file is asked to pay. Quiet when that has happened."""
+    if invoice["status"] != "draft":
+        return
+    subscription = objects.load(box, "subscription", invoice["_subscription"])
+    method = objects.find(box, "payment_method", subscription["default_payment_method"])
+    with box.store.transaction():
+        invoice = invoices.finalize(box, invoice)
+        if not invoices.charge(box, invoice, None if invoice["_is_declined"] else method):
             subscription = objects.load(box, "subscription", subscription["id"])
             objects.save(box, subscription | {"status": "past_due"})
             announce(box, "updated", subscription | {"status": "past_due"}, {"status": "active"})
-    return objects.load(box, "subscription", subscription["id"])
+
+
+def register(box: Box) -> None:
+    async def finalize_later(invoice_id: str) -> None:
+        invoice = objects.find(box, "invoice", invoice_id)
+        if invoice:
+            finalize(box, invoice)
+
+    box.agenda.actions["stripe.finalize_invoice"] = finalize_later
 
 
 def set_card(box: Box, subscription: Doc, name: str) -> Doc:

@@ -145,7 +145,8 @@ def test_a_death_while_the_first_invoice_settles(alice: User, sandbox: RunningSa
 @pytest.mark.parametrize("point", SETTLING)
 def test_a_death_while_renewing(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
     row = living(sandbox, alice)
-    sandbox.stripe_dashboard("subscriptions", str(row.ref), "renew")
+    for act in ("renew", "finalize"):
+        sandbox.stripe_dashboard("subscriptions", str(row.ref), act)
     die_at(point, REFRESH)
 
     renewed = sweep()

@@ -32,7 +32,7 @@ from tests import books
 from tests.billing.buying import available, together
 from tests.billing.striping import deliver, deliver_and_handle, logged
 from tests.people import api
-from tests.sandbox.process import RunningSandbox
+from tests.sandbox.process import RunningSandbox, wait_for
 
 pytestmark = pytest.mark.django_db
 APP = "https://app.example.com"
@@ -65,8 +65,10 @@ def living(sandbox: RunningSandbox, user: User, plan: str = "starter", interval:
 
 
 def tick(sandbox: RunningSandbox, row: Subscription, act: str = "renew") -> Subscription:
-    """Stripe's clock moves on, and we look."""
-    sandbox.stripe_dashboard("subscriptions", str(row.ref), act)
+    """Stripe's clock moves on, past the hour of a renewal's draft, and we look."""
+    moved = sandbox.stripe_dashboard("subscriptions", str(row.ref), act)
+    if act in ("renew", "fail") and moved["status"] == "active":
+        sandbox.stripe_dashboard("subscriptions", str(row.ref), "finalize")
     return subscriptions.refresh(row)
 
 
@@ -263,7 +265,18 @@ def test_a_renewal_needs_no_webhook(alice: User, sandbox: RunningSandbox) -> Non
 
     assert subscriptions.poll() == 1
 
+    # The period has moved, its invoice is a draft: nothing is paid or given, and we look again within the hour.
     assert fresh(row).period_start == row.period_end
+    assert SubscriptionInvoice.objects.get(reason="subscription_cycle").status == "draft"
+    assert (Payment.objects.count(), live_lots(alice), mails("renewed")) == (1, [("subscription", 100)], 0)
+    wait = Subscription.objects.annotate(wait=F("next_check_at") - Now()).get(pk=row.pk).wait  # type: ignore[attr-defined]
+    assert timedelta(minutes=50) < wait <= timedelta(hours=1)
+    sandbox.advance(3_600)
+    wait_for(lambda: logged(sandbox, "invoice.paid")[1:], "Stripe's hour is over")
+    due(row)
+
+    assert subscriptions.poll() == 1
+
     assert SubscriptionInvoice.objects.filter(reason="subscription_cycle", status="paid").count() == 1
     assert available(alice) == 105
     books.check()
@@ -272,13 +285,45 @@ def test_a_renewal_needs_no_webhook(alice: User, sandbox: RunningSandbox) -> Non
 def test_the_walk_alone_settles_a_renewal_and_files_nothing(alice: User, sandbox: RunningSandbox) -> None:
     row = living(sandbox, alice)
     reconcile.walk()
-    sandbox.stripe_dashboard("subscriptions", str(row.ref), "renew")
+    for act in ("renew", "finalize"):
+        sandbox.stripe_dashboard("subscriptions", str(row.ref), act)
     GatewayCursor.objects.update(next_at=Now())
 
     reconcile.walk()
 
     assert SubscriptionInvoice.objects.filter(reason="subscription_cycle", payment__isnull=False).count() == 1
     assert not Break.objects.exists()
+    books.check()
+
+
+def test_webhooks_of_a_draft_give_nothing_and_those_of_its_payment_once(alice: User, sandbox: RunningSandbox) -> None:
+    row = living(sandbox, alice)
+    sandbox.stripe_dashboard("subscriptions", str(row.ref), "renew")
+
+    for event in ("invoice.created", "customer.subscription.updated"):
+        deliver_and_handle(sandbox, event)
+
+    assert SubscriptionInvoice.objects.get(reason="subscription_cycle").status == "draft"
+    assert (Payment.objects.count(), mails("renewed")) == (1, 0)
+    assert live_lots(alice) == [("subscription", 100)]  # the former period's live on for three days
+    sandbox.stripe_dashboard("subscriptions", str(row.ref), "finalize")
+    for event in ("invoice.finalized", "invoice.paid", "invoice.payment_succeeded"):
+        deliver_and_handle(sandbox, event)
+    assert (Payment.objects.count(), mails("renewed"), live_lots(alice)) == (2, 1, [("subscription", 100)])
+    assert fresh(row).next_check_at > row.period_end  # type: ignore[operator]
+    books.check()
+
+
+def test_ended_at_once_a_draft_is_never_paid(alice: User, sandbox: RunningSandbox) -> None:
+    row = living(sandbox, alice)
+    sandbox.stripe_dashboard("subscriptions", str(row.ref), "renew")
+
+    subscriptions.cancel(row, at_once=True)
+    sandbox.advance(3_600)
+    subscriptions.refresh(row)
+
+    assert (fresh(row).state, Payment.objects.count(), available(alice)) == ("canceled", 1, 5)
+    assert SubscriptionInvoice.objects.get(reason="subscription_cycle").status in ("draft", "void")
     books.check()
 
 

@@ -162,7 +162,7 @@ class RunningSandbox:
     def stripe_dashboard(self, things: str, id: str, act: str, **form: Any) -> dict[str, Any]:
         """Act on Stripe's dashboard: ("charges", id, "refund"|"dispute"|"inquire"),
         ("disputes", id, "review"|"win"|"lose"|"close"), ("refunds", id, "succeed"|"fail"),
-        ("subscriptions", id, "renew"|"fail"|"retry"|"give-up"|"unpaid"|"lapse"|"card")."""
+        ("subscriptions", id, "renew"|"fail"|"finalize"|"retry"|"give-up"|"unpaid"|"lapse"|"card")."""
         return dict(self.ask("POST", f"/stripe/dashboard/{things}/{id}/{act}", form))
 
     def monnify_checkout(self, reference: str, act: str = "pay", **form: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 import stripe
 from stripe import StripeClient
 
-from tests.sandbox.process import RunningSandbox
+from tests.sandbox.process import RunningSandbox, wait_for
 from tests.sandbox.receiver import Receiver
 
 
@@ -83,7 +83,15 @@ def test_the_clock_renews_fails_and_gives_up(sandbox: RunningSandbox, bank: Stri
     sandbox.stripe_dashboard("subscriptions", made.id, "renew")
     renewed = bank.v1.subscriptions.retrieve(made.id)
     assert (renewed.status, renewed["items"].data[0].current_period_start) == ("active", ends)
+    [draft, _] = bank.v1.invoices.list({"subscription": made.id}).data
+    assert (draft.status, draft.amount_due, draft.status_transitions.paid_at) == ("draft", 999, None)
+    sandbox.advance(3_500)
+    assert bank.v1.invoices.retrieve(draft.id).status == "draft"
+    sandbox.advance(200)
+    wait_for(lambda: bank.v1.invoices.retrieve(draft.id).status == "paid", "the draft's hour is over")
     sandbox.stripe_dashboard("subscriptions", made.id, "fail")
+    assert bank.v1.subscriptions.retrieve(made.id).status == "active"
+    sandbox.stripe_dashboard("subscriptions", made.id, "finalize")
     assert bank.v1.subscriptions.retrieve(made.id).status == "past_due"
     sandbox.stripe_dashboard("subscriptions", made.id, "retry")
     assert bank.v1.subscriptions.retrieve(made.id).status == "active"
