@@ -234,6 +234,10 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
         "verify": "generation.providers.magic_hour.verify_webhook",
         "handle": "generation.webhooks.handle_magic_hour",
     },
+    "kie": {
+        "verify": "generation.providers.kie.verify_webhook",
+        "handle": "generation.webhooks.handle_kie",
+    },
 }
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
@@ -333,7 +337,14 @@ MAGIC_HOUR_API_KEY = secret("MAGIC_HOUR_API_KEY")
 MAGIC_HOUR_WEBHOOK_SECRET = secret("MAGIC_HOUR_WEBHOOK_SECRET")
 MAGIC_HOUR_TIMEOUT_S = env.float("MAGIC_HOUR_TIMEOUT_S", default=30)  # each call; must end well before the lease
 MAGIC_HOUR_RESOLVE_S = env.float("MAGIC_HOUR_RESOLVE_S", default=300)  # a callback can still name a lost submission
-
+KIE_BASE_URL = provider_url("KIE_BASE_URL", "https://api.kie.ai")
+# Files go to a host of their own; a simulator has both in one place.
+_kie_uploads = "https://kieai.redpandaai.co" if KIE_BASE_URL == "https://api.kie.ai" else KIE_BASE_URL
+KIE_UPLOAD_BASE_URL = env.str("KIE_UPLOAD_BASE_URL", default=_kie_uploads).rstrip("/")
+KIE_API_KEY = secret("KIE_API_KEY")
+KIE_WEBHOOK_SECRET = secret("KIE_WEBHOOK_SECRET")  # without one a callback is known by the token in its address
+KIE_TIMEOUT_S = env.float("KIE_TIMEOUT_S", default=30)  # each call; must end well before the lease
+KIE_RESOLVE_S = env.float("KIE_RESOLVE_S", default=600)  # a callback comes when the film is made, not before
 XAI_BASE_URL = provider_url("XAI_BASE_URL", "https://api.x.ai")
 XAI_API_KEY = secret("XAI_API_KEY")
 XAI_CHAT_MODEL = env.str("XAI_CHAT_MODEL", default="grok-4.20-0309-non-reasoning")
@@ -361,6 +372,7 @@ GENERATION_LATE_CANCELS_PER_DAY = env.int("GENERATION_LATE_CANCELS_PER_DAY", def
 PROVIDER_RATES: dict[str, tuple[int, float]] = {
     "magic-hour": (env.int("MAGIC_HOUR_CALLS_PER_10S", default=100), 10),
     "xai": (env.int("XAI_CALLS_PER_10S", default=100), 10),
+    "kie": (env.int("KIE_CALLS_PER_10S", default=20), 10),
 }
 PHOTO_MAX_BYTES = env.int("PHOTO_MAX_BYTES", default=50_000_000)
 AVATAR_MAX_BYTES = env.int("AVATAR_MAX_BYTES", default=10_000_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -27,6 +28,19 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             found.append(
                 Error(f"Give {kind!r} a GENERATION_DEADLINES_S and an OUTPUT_MAX_BYTES.", id="generation.E003")
             )
+    for name in ("MAGIC_HOUR", "KIE"):
+        # Preparing and submitting are a call each.
+        if settings.PRODUCTION and 2 * getattr(settings, f"{name}_TIMEOUT_S") > settings.GENERATION_LEASE_S:
+            found.append(Error(f"Set {name}_TIMEOUT_S to at most half of GENERATION_LEASE_S.", id="generation.E004"))
+    if settings.PRODUCTION and settings.KIE_API_KEY and not settings.KIE_WEBHOOK_SECRET:
+        known = "KIE's callbacks are known by the token in their address alone"
+        found.append(Warning(f"Set KIE_WEBHOOK_SECRET: {known}.", id="generation.W002"))
+    if not _is_here(settings.KIE_BASE_URL) and settings.KIE_API_KEY and _is_here(settings.PUBLIC_URL):
+        found.append(Warning("KIE cannot call back: PUBLIC_URL leads to this machine.", id="generation.W003"))
     if settings.PRODUCTION and not any(providers.is_configured(code) for code in providers.REGISTRY):
         found.append(Warning("No provider has keys: nothing can be ordered.", id="generation.W001"))
     return found
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")

@@ -26,6 +26,15 @@ def handle_magic_hour(event: Mapping[str, Any], *, stale: bool) -> Handled:
     return _look("magic-hour", event)
 
 
+def handle_kie(event: Mapping[str, Any], *, stale: bool) -> Handled:
+    """Look at the job that the callback is about: its body is not signed, so it says nothing but where to look.
+
+    Idempotent: looking twice is looking.
+    Enqueues: the workers of the job's queue.
+    """
+    return _look("kie", event)
+
+
 def _look(provider: str, event: Mapping[str, Any]) -> Handled:
     callback = providers.get(provider).parse_callback(event)
     if callback is None:

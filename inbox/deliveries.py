@@ -31,7 +31,12 @@ BATCH = 50
 UNMATCHED_FOR = timedelta(minutes=10)
 MAX_ATTEMPTS = 8
 KEEP = timedelta(days=90)
-_KEPT_HEADERS = ("content-type", "user-agent", "x-razorpay-event-id", "stripe-signature", "magic-hour-event-timestamp")
+# A token of ours in the address that a provider calls: verifiers see it among the headers, handlers in the event.
+ECHO = "x-callback-token"
+_KEPT_HEADERS = (
+    *("content-type", "user-agent", "x-razorpay-event-id", "stripe-signature", "magic-hour-event-timestamp"),
+    *("x-webhook-timestamp", ECHO),
+)
 
 
 class Verdict(enum.Enum):
@@ -55,7 +60,7 @@ Verify = Callable[..., Verdict]
 Handle = Callable[..., Outcome]
 
 
-def receive(provider: str, headers: Mapping[str, str], body: bytes) -> bool:
+def receive(provider: str, headers: Mapping[str, str], body: bytes, *, token: str = "") -> bool:
     """Verify and store a body once; the handler runs later, in a worker. Returns whether it is new.
 
     Idempotent: the same body again only counts.
@@ -66,6 +71,7 @@ def receive(provider: str, headers: Mapping[str, str], body: bytes) -> bool:
     if paths is None:
         raise WebhookUnknown
     verify: Verify = import_string(paths["verify"])
+    headers = {name.lower(): value for name, value in headers.items()} | {ECHO: token}
     verdict = verify(headers, body, now=int(time.time()))
     if verdict is Verdict.NOT_CONFIGURED:
         raise WebhookUnknown
@@ -104,7 +110,7 @@ def _event_type(event: dict[str, Any]) -> str:
 def _store(
     provider: str, headers: Mapping[str, str], body: bytes, event: dict[str, Any], *, is_stale: bool
 ) -> tuple[uuid.UUID, bool]:
-    kept = {name.lower(): value[:200] for name, value in headers.items() if name.lower() in _KEPT_HEADERS}
+    kept = {name: value[:200] for name, value in headers.items() if name in _KEPT_HEADERS and value}
     row_id = new_id()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -159,7 +165,7 @@ def handle_due() -> int:
 def _handle(delivery: Delivery, token: uuid.UUID) -> None:
     try:
         handle: Handle = import_string(settings.INBOX_HANDLERS[delivery.provider]["handle"])
-        outcome = handle(_parse(bytes(delivery.body)) or {}, stale=delivery.is_stale)
+        outcome = handle(_event(delivery), stale=delivery.is_stale)
     except Exception as error:
         log.exception("webhook_failed", delivery=str(delivery.pk), provider=delivery.provider)
         _again(delivery, token, f"{type(error).__name__}: {error}"[:500], dead=delivery.attempts >= MAX_ATTEMPTS)
@@ -174,6 +180,13 @@ def _handle(delivery: Delivery, token: uuid.UUID) -> None:
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=outcome.value, handled_at=Now(), next_at=None, lease_token=None
     )
+
+
+def _event(delivery: Delivery) -> dict[str, Any]:
+    """The body, and what its address carried, which nothing in the body can claim."""
+    event = _parse(bytes(delivery.body)) or {}
+    event.pop(ECHO, None)
+    return event | ({ECHO: delivery.headers[ECHO]} if ECHO in delivery.headers else {})
 
 
 def _again(delivery: Delivery, token: uuid.UUID, note: str, *, dead: bool) -> None:

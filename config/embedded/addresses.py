@@ -145,6 +145,8 @@ SECRETS: dict[str, Callable[[], str]] = {
     "MAGIC_HOUR_API_KEY": _text(40, "mhk_sandbox_"),
     "MAGIC_HOUR_WEBHOOK_SECRET": _text(40),
     "XAI_API_KEY": _text(40, "xai_sandbox_"),
+    "KIE_API_KEY": _text(32, "kie_sandbox_"),
+    "KIE_WEBHOOK_SECRET": _text(40),
 }
 
 

@@ -7,6 +7,7 @@ from django.utils.module_loading import import_string
 from generation.providers.base import Provider
 
 REGISTRY: dict[str, str] = {
+    "kie": "generation.providers.kie.Kie",
     "magic-hour": "generation.providers.magic_hour.MagicHour",
 }
 

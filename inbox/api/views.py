@@ -29,8 +29,9 @@ class WebhookView(APIView):
         summary="For providers: tell us what has happened",
         parameters=[
             OpenApiParameter(
-                "provider", str, OpenApiParameter.PATH, description="razorpay, stripe, monnify, magic-hour"
-            )
+                "provider", str, OpenApiParameter.PATH, description="razorpay, stripe, monnify, magic-hour, kie"
+            ),
+            OpenApiParameter("token", str, description="What we had a provider put into the address it calls."),
         ],
         request={"application/json": OpenApiTypes.OBJECT},
         responses={200: inline_serializer("WebhookReceived", {"status": serializers.CharField()})},
@@ -42,5 +43,5 @@ class WebhookView(APIView):
         body = request._request.read(MAX_BYTES + 1)
         if len(body) > MAX_BYTES:
             raise TooLarge(f"A webhook has at most {MAX_BYTES} bytes.")
-        deliveries.receive(provider, request.headers, body)
+        deliveries.receive(provider, request.headers, body, token=request.query_params.get("token", ""))
         return Response({"status": "ok"})

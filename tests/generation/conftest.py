@@ -22,12 +22,15 @@ def sandbox_process() -> Iterator[RunningSandbox]:
 
 @pytest.fixture
 def sandbox(sandbox_process: RunningSandbox, settings: Any) -> RunningSandbox:
-    """Magic Hour's sandbox, fresh, its webhooks dropped: tests hand them over themselves."""
+    """The providers' sandbox, fresh, its webhooks dropped: tests hand them over themselves."""
     sandbox_process.reset()
     sandbox_process.deliver_webhooks(False)
     settings.MAGIC_HOUR_BASE_URL = sandbox_process.magic_hour_url
     settings.MAGIC_HOUR_API_KEY = sandbox_process.keys["MAGIC_HOUR_API_KEY"]
     settings.MAGIC_HOUR_WEBHOOK_SECRET = sandbox_process.keys["MAGIC_HOUR_WEBHOOK_SECRET"]
+    settings.KIE_BASE_URL = settings.KIE_UPLOAD_BASE_URL = sandbox_process.kie_url
+    settings.KIE_API_KEY = sandbox_process.keys["KIE_API_KEY"]
+    settings.KIE_WEBHOOK_SECRET = sandbox_process.keys["KIE_WEBHOOK_SECRET"]
     return sandbox_process
 
 
@@ -40,6 +43,8 @@ def quick(settings: Any, tmp_path: Path) -> Any:
     settings.GENERATION_LEASE_S = 20
     settings.MAGIC_HOUR_TIMEOUT_S = 5
     settings.MAGIC_HOUR_RESOLVE_S = 0.5
+    settings.KIE_TIMEOUT_S = 5
+    settings.KIE_RESOLVE_S = 0.5
     settings.PROVIDER_RATES = {}
     throughput._away_until = 0.0
     return settings
