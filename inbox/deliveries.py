@@ -71,7 +71,7 @@ def receive(provider: str, headers: Mapping[str, str], body: bytes, *, token: st
     if paths is None:
         raise WebhookUnknown
     verify: Verify = import_string(paths["verify"])
-    headers = {name.lower(): value for name, value in headers.items()} | {ECHO: token}
+    headers = {name: value for name, value in headers.items() if name.lower() != ECHO} | {ECHO: token}
     verdict = verify(headers, body, now=int(time.time()))
     if verdict is Verdict.NOT_CONFIGURED:
         raise WebhookUnknown
@@ -110,7 +110,7 @@ def _event_type(event: dict[str, Any]) -> str:
 def _store(
     provider: str, headers: Mapping[str, str], body: bytes, event: dict[str, Any], *, is_stale: bool
 ) -> tuple[uuid.UUID, bool]:
-    kept = {name: value[:200] for name, value in headers.items() if name in _KEPT_HEADERS and value}
+    kept = {name.lower(): value[:200] for name, value in headers.items() if value and name.lower() in _KEPT_HEADERS}
     row_id = new_id()
     with connection.cursor() as cursor:
         cursor.execute(
