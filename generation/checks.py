@@ -28,10 +28,13 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             found.append(
                 Error(f"Give {kind!r} a GENERATION_DEADLINES_S and an OUTPUT_MAX_BYTES.", id="generation.E003")
             )
-    for name in ("MAGIC_HOUR", "KIE"):
+    for name in ("MAGIC_HOUR", "KIE", "XAI"):
         # Preparing and submitting are a call each.
         if settings.PRODUCTION and 2 * getattr(settings, f"{name}_TIMEOUT_S") > settings.GENERATION_LEASE_S:
             found.append(Error(f"Set {name}_TIMEOUT_S to at most half of GENERATION_LEASE_S.", id="generation.E004"))
+    if settings.PRODUCTION and settings.XAI_SYNC_TIMEOUT_S + 20 > settings.GENERATION_LEASE_S:
+        # The lease is renewed between the two, and again for storing what came.
+        found.append(Error("Set XAI_SYNC_TIMEOUT_S 20 s below GENERATION_LEASE_S.", id="generation.E005"))
     if settings.PRODUCTION and settings.KIE_API_KEY and not settings.KIE_WEBHOOK_SECRET:
         known = "KIE's callbacks are known by the token in their address alone"
         found.append(Warning(f"Set KIE_WEBHOOK_SECRET: {known}.", id="generation.W002"))

@@ -9,6 +9,7 @@ from generation.providers.base import Provider
 REGISTRY: dict[str, str] = {
     "kie": "generation.providers.kie.Kie",
     "magic-hour": "generation.providers.magic_hour.MagicHour",
+    "xai": "generation.providers.xai.Xai",
 }
 
 

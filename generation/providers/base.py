@@ -26,11 +26,22 @@ class Unavailable(ProviderError):
 
 
 class Rejected(ProviderError):
-    """The provider says no to this order; another try gives the same. `code` is one of our failure codes."""
+    """The provider says no to this order; another try gives the same. `code` is one of our failure codes.
 
-    def __init__(self, message: str = "", *, code: str = "provider_rejected", status: int | None = None) -> None:
+    `cost` is what the refusal is billed, where it is.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "provider_rejected",
+        status: int | None = None,
+        cost: Decimal | None = None,
+    ) -> None:
         super().__init__(message, status=status)
         self.code = code
+        self.cost = cost
 
 
 class Misconfigured(ProviderError):

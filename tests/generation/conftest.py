@@ -31,6 +31,8 @@ def sandbox(sandbox_process: RunningSandbox, settings: Any) -> RunningSandbox:
     settings.KIE_BASE_URL = settings.KIE_UPLOAD_BASE_URL = sandbox_process.kie_url
     settings.KIE_API_KEY = sandbox_process.keys["KIE_API_KEY"]
     settings.KIE_WEBHOOK_SECRET = sandbox_process.keys["KIE_WEBHOOK_SECRET"]
+    settings.XAI_BASE_URL = sandbox_process.xai_url
+    settings.XAI_API_KEY = sandbox_process.keys["XAI_API_KEY"]
     return sandbox_process
 
 
@@ -42,6 +44,7 @@ def quick(settings: Any, tmp_path: Path) -> Any:
     settings.GENERATION_POLL_MAX_S = 0.2
     settings.GENERATION_LEASE_S = 20
     settings.MAGIC_HOUR_TIMEOUT_S = 5
+    settings.XAI_TIMEOUT_S = settings.XAI_SYNC_TIMEOUT_S = 5
     settings.MAGIC_HOUR_RESOLVE_S = 0.5
     settings.KIE_TIMEOUT_S = 5
     settings.KIE_RESOLVE_S = 0.5

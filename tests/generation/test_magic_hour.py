@@ -11,7 +11,7 @@ import pytest
 
 from accounts.models import User
 from generation.models import Generation
-from generation.providers import REGISTRY, get, is_configured
+from generation.providers import get
 from generation.providers.base import (
     Input,
     Misconfigured,
@@ -20,7 +20,6 @@ from generation.providers.base import (
     ProviderError,
     Rejected,
     Unavailable,
-    Unknown,
 )
 from tests import books
 from tests.generation.material import jpeg, photo_of, run_until, until
@@ -178,42 +177,6 @@ def test_statuses_are_told_apart(status: int, message: str, error: type[Provider
         assert found.retry_after_s == 7
 
 
-@pytest.mark.parametrize(
-    ("mode", "when", "error"),
-    [
-        ("429", "before", Unavailable),
-        ("500", "before", Unavailable),
-        ("401", "before", Misconfigured),
-        ("400", "before", Rejected),
-        ("refuse", "after", Unknown),
-        ("hang", "after", Unknown),
-        ("truncated", "before", Unknown),
-        ("wrongtype", "before", Unknown),
-        ("huge", "before", Unknown),
-    ],
-)
-def test_a_submission_says_whether_it_can_have_started(
-    provider: Provider, sandbox: RunningSandbox, settings: Any, mode: str, when: str, error: type[ProviderError]
-) -> None:
-    order = an_order()
-    prepared = provider.prepare(order)
-    settings.MAGIC_HOUR_TIMEOUT_S = 0.7 if mode == "hang" else 5
-    sandbox.fault("magic-hour", mode, path="/v1/ai-headshot-generator", when=when)
-
-    with pytest.raises(ProviderError) as found:
-        provider.submit(order, prepared)
-
-    assert type(found.value) is error
-
-
-def test_nobody_there_is_surely_not_started(provider: Provider, settings: Any) -> None:
-    settings.MAGIC_HOUR_BASE_URL = "http://127.0.0.1:1/magic-hour"
-
-    for call in (lambda: provider.prepare(an_order()), lambda: provider.submit(an_order(), {"file_path": "x"})):
-        with pytest.raises(Unavailable):
-            call()
-
-
 def test_an_upload_address_elsewhere_is_not_trusted(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     from core import http
 
@@ -229,13 +192,3 @@ def test_an_upload_address_elsewhere_is_not_trusted(provider: Provider, monkeypa
     with pytest.raises(Unavailable):
         provider.prepare(an_order())
     assert calls == ["POST"]
-
-
-def test_the_registry_names_what_exists(settings: Any) -> None:
-    settings.MAGIC_HOUR_API_KEY = "x"
-    for code in REGISTRY:
-        assert get(code).code == code
-        assert is_configured(code)
-    assert not is_configured("nobody")
-    settings.MAGIC_HOUR_API_KEY = ""
-    assert not is_configured("magic-hour")
