@@ -375,6 +375,7 @@ PROVIDER_RATES: dict[str, tuple[int, float]] = {
     "kie": (env.int("KIE_CALLS_PER_10S", default=20), 10),
 }
 PHOTO_MAX_BYTES = env.int("PHOTO_MAX_BYTES", default=50_000_000)
+UPLOAD_URL_S = env.int("UPLOAD_URL_S", default=3600)  # what is put then is kept for a day
 AVATAR_MAX_BYTES = env.int("AVATAR_MAX_BYTES", default=10_000_000)
 PHOTO_MAX_PIXELS = env.int("PHOTO_MAX_PIXELS", default=80_000_000)  # measured: 0.8 GB in the decoder's own process
 OUTPUT_MAX_BYTES = {
@@ -483,6 +484,7 @@ RATE_LIMITS: dict[str, tuple[int, int, str]] = {
     "purchases": (10, 86_400, "user"),
     "sensitive": (3, 900, "user_or_ip"),
     "uploads": (10, 60, "user"),
+    "completions": (10, 60, "user"),  # of uploads by address
     "returns": (10, 60, "payment"),
 }
 RATE_LIMITS |= {  # e.g. RATE_LIMITS=purchases=1000/86400/user,generation=100/60/user

@@ -1,14 +1,15 @@
 """A program of its own: decode one picture from standard input in a process with bounded memory and time.
 
-Run by pictures.py as `python -I decoder.py '{"mode": "photo" | "square" | "output", ...}'`. The file is standard input,
-the re-encoded picture (or the thumbnail) goes to standard output, one line of JSON to standard error. A hostile file
-can kill this process and nothing else. It imports nothing but Pillow.
+Run by pictures.py as `python -I decoder.py '{"mode": "photo" | "square" | "view" | "output", ...}'`. The file is
+standard input, the re-encoded picture (or the thumbnail) goes to standard output, one line of JSON to standard error. A
+hostile file can kill this process and nothing else. It imports nothing but Pillow.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import resource
 import sys
@@ -16,8 +17,8 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
+_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp", "TIFF": "image/tiff"}
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
-_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 _MAKE, _MODEL, _EXIF_IFD, _FOCAL_LENGTH = 0x010F, 0x0110, 0x8769, 0x920A
 
 
@@ -45,7 +46,7 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
     try:
         with os.fdopen(0, "rb") as source:
             try:
-                image = Image.open(source, formats=_FORMATS)
+                image = Image.open(source, formats=(*_FORMATS, "TIFF") if options["mode"] == "view" else _FORMATS)
             except UnidentifiedImageError as error:
                 raise Refused("not_an_image") from error
             if image.width * image.height > options["max_pixels"]:
@@ -74,16 +75,19 @@ def photo(image: Any, found: dict[str, Any], options: dict[str, Any]) -> dict[st
     from PIL import Image, ImageOps
 
     camera = _camera(image)
-    side = options["max_side"]
+    box = _box(image, options)
     if image.format in ("JPEG", "MPO"):
-        image.draft(None, (side, side))  # decodes at 1/2, 1/4 or 1/8: a 60 MP photo needs no 180 MB
+        image.draft(None, box)  # decodes at 1/2, 1/4 or 1/8: a 60 MP photo needs no 180 MB
     image.load()
+    if image.format == "TIFF":  # Pillow has turned it upright already
+        found["original_width"], found["original_height"] = image.size
+        box = _box(image, options)
     orientation = _orientation(image)
     profile = image.info.get("icc_profile")
     image = _eight_bit(image)
     if options["mode"] == "square":
         image = _centre(image)
-    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=2.0)
     image = _flat(_srgb(image, profile))
     image.getexif()[0x0112] = orientation
     image = ImageOps.exif_transpose(image)
@@ -102,6 +106,14 @@ def output(image: Any, options: dict[str, Any]) -> dict[str, Any]:
     image = _eight_bit(image)
     image.thumbnail((options["max_side"], options["max_side"]), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return {"jpeg": _jpeg(_flat(_srgb(image, profile)), 85), "width": width, "height": height}
+
+
+def _box(image: Any, options: dict[str, Any]) -> tuple[int, int]:
+    """What the picture is to fit into: a square, or for a view of a 3D model as many pixels."""
+    if options["mode"] != "view":
+        return options["max_side"], options["max_side"]
+    scale = min(1.0, math.sqrt(options["max_side"] ** 2 / (image.width * image.height)))
+    return max(1, int(image.width * scale)), max(1, int(image.height * scale))
 
 
 def _centre(image: Any) -> Any:

@@ -28,6 +28,7 @@ POINTS: dict[str, str] = {
     "accounts.avatars.saved": "an avatar's bytes are stored | the profile does not refer to them",
     "generation.jobs.created": "a job's order is written, in whatever transaction holds it | it is not answered",
     "generation.photos.saved": "a photo's bytes are stored | its row is not there",
+    "generation.uploads.kept": "an uploaded photo is kept | the bytes that were put still lie in incoming/",
     "generation.inputs.saved": "the picture at an image_url is stored | the job does not have it yet",
     "generation.submit.claimed": "a queued job is leased | the provider has heard nothing",
     "generation.submit.prepared": "the inputs are at the provider | the attempt is not committed",

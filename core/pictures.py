@@ -20,6 +20,7 @@ _TIMEOUT_S = 60
 PHOTO_SIDE = 2048
 THUMBNAIL_SIDE = 512
 AVATAR_SIDE = 512
+VIEW_SIDE = 4899  # squared: 24 megapixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,15 @@ def photo(file: IO[bytes]) -> Picture:
     """
     _check_size(file, settings.PHOTO_MAX_BYTES)
     return _decode(file, mode="photo", max_side=PHOTO_SIDE)
+
+
+def view(file: IO[bytes]) -> Picture:
+    """One of the pictures that a 3D model is made from: like a photo, but TIFF too, and of up to 24 megapixels.
+
+    Raises: as `photo`.
+    """
+    _check_size(file, settings.PHOTO_MAX_BYTES)
+    return _decode(file, mode="view", max_side=VIEW_SIDE)
 
 
 def avatar(file: IO[bytes]) -> Picture:
@@ -108,7 +118,8 @@ def _run(options: dict[str, Any], source: IO[bytes], target: IO[bytes]) -> dict[
     report = children.run(_PROGRAM, options, source=source, target=target, timeout_s=_TIMEOUT_S)
     match report.get("error"):
         case "not_an_image":
-            raise UnsupportedMediaType("The file is not a JPEG, PNG, GIF or WebP picture.")
+            also = ", TIFF" if options["mode"] == "view" else ""
+            raise UnsupportedMediaType(f"The file is not a JPEG, PNG, GIF{also} or WebP picture.")
         case "too_many_pixels":
             raise TooManyPixels(f"The picture has more than {settings.PHOTO_MAX_PIXELS // 1_000_000} megapixels.")
         case "unreadable":

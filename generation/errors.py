@@ -69,3 +69,9 @@ class AvatarNotReady(Error):
     code = "avatar_not_ready"
     status = 409
     message = "This avatar is not ready; nothing can be made of it yet."
+
+
+class UploadIncomplete(Error):
+    code = "upload_incomplete"
+    status = 409
+    message = "The bytes are not there yet: put them to the address first."

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce, Now
 
 import audit
-from generation import jobs, photos
+from generation import jobs, photos, uploads
 from generation.engine import finish
 from generation.models import Attempt, Avatar, Generation, Photo
 
@@ -31,6 +31,7 @@ def erase(*, user: Any) -> list[str]:
         jobs.delete(user=user, job_id=job_id)
     for photo_id in list(Photo.objects.visible_to(user).values_list("pk", flat=True)):
         photos.delete(user=user, photo_id=photo_id)
+    uploads.forget(user=user)
     _forget_words(user)
     return ["jobs"] if Generation.objects.open().filter(user=user).exists() else []
 

@@ -16,7 +16,7 @@ from core import files, jobs, pictures, storage
 from core.errors import NotFound
 from core.ids import new_id
 from core.killpoints import reach
-from generation.models import Generation, JobPhoto, Photo
+from generation.models import Generation, JobPhoto, Photo, Purpose
 
 _MAX_NAME = 120
 
@@ -34,6 +34,7 @@ def upload(
     user: Any,
     file: IO[bytes],
     filename: str,
+    purpose: str = Purpose.PHOTO,
     title: str = "",
     description: str = "",
     photo_id: UUID | None = None,
@@ -46,20 +47,37 @@ def upload(
     known = Photo.objects.filter(pk=photo_id, user=user).first() if photo_id else None
     if known is not None:
         return known
-    picture = pictures.photo(file)
+    picture = decode(file, purpose)
     with picture.jpeg:
-        photo = draft(picture, user=user, filename=filename, title=title, description=description)
+        photo = draft(picture, user=user, filename=filename, purpose=purpose, title=title, description=description)
         photo.pk = photo_id or photo.pk
         keep_bytes(photo, picture.jpeg)
         return keep(photo)
 
 
-def draft(picture: pictures.Picture, *, user: Any, filename: str, title: str = "", description: str = "") -> Photo:
+def decode(file: IO[bytes], purpose: str) -> pictures.Picture:
+    """Prove the picture and re-encode it as its purpose wants it.
+
+    Raises: UnsupportedMediaType, TooLarge, TooManyPixels, ImageUnreadable.
+    """
+    return pictures.view(file) if purpose == Purpose.MODEL3D else pictures.photo(file)
+
+
+def draft(
+    picture: pictures.Picture,
+    *,
+    user: Any,
+    filename: str,
+    purpose: str = Purpose.PHOTO,
+    title: str = "",
+    description: str = "",
+) -> Photo:
     """An unsaved photo, and the committed intent to write its file."""
     (file,) = files.intend([f"photos/{user.pk}/{new_id()}.jpg"])
     return Photo(
         user=user,
         file=file,
+        purpose=purpose,
         filename=plain_filename(filename),
         title=title,
         description=description,

@@ -8,10 +8,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core import storage
-from core.api.serializers import Serializer, TextField
-from generation import jobs, operations
+from core.api.serializers import IntegerField, Serializer, TextField
+from generation import jobs, operations, uploads
 from generation.engine.finish import REASONS
-from generation.models import Generation, Kind, Operation, Photo, State
+from generation.models import Generation, Kind, Operation, Photo, Purpose, State
 
 _STEPS = {
     State.QUEUED: "queued",
@@ -34,7 +34,27 @@ class ConsentField(serializers.BooleanField):
 
 
 class PhotoUploadSerializer(Serializer):
-    file = serializers.FileField(help_text="JPEG, PNG, GIF or WebP, at most 50 MB; of an animation the first frame.")
+    file = serializers.FileField(
+        help_text="JPEG, PNG, GIF or WebP (and TIFF for a 3D model), at most 50 MB; of an animation the first frame."
+    )
+    purpose = serializers.ChoiceField(
+        choices=Purpose.choices,
+        required=False,
+        default=Purpose.PHOTO.value,
+        help_text="As a view for a 3D model up to 24 megapixels are kept.",
+    )
+    title = TextField(required=False, allow_blank=True, max_length=120)
+    description = TextField(required=False, allow_blank=True, max_length=1000, has_lines=True)
+
+
+class UploadUrlSerializer(Serializer):
+    filename = TextField(max_length=255)
+    content_type = serializers.ChoiceField(
+        choices=sorted({kind for kinds in uploads.CONTENT_TYPES.values() for kind in kinds}),
+        help_text="TIFF only for `purpose` model3d.",
+    )
+    bytes = IntegerField(min_value=1, help_text="Exactly as many have to be put; at most 50 MB.")
+    purpose = serializers.ChoiceField(choices=Purpose.choices, required=False, default=Purpose.PHOTO.value)
     title = TextField(required=False, allow_blank=True, max_length=120)
     description = TextField(required=False, allow_blank=True, max_length=1000, has_lines=True)
 
@@ -75,6 +95,7 @@ class PhotoSerializer(serializers.ModelSerializer[Photo]):
         model = Photo
         fields = (
             "id",
+            "purpose",
             "filename",
             "title",
             "description",
@@ -93,6 +114,14 @@ class PhotoSerializer(serializers.ModelSerializer[Photo]):
             "created_at",
         )
         read_only_fields = fields
+
+
+class UploadSerializer(serializers.Serializer[Any]):
+    photo = serializers.UUIDField(help_text="The photo's id, once the upload is completed.")
+    url = serializers.URLField(help_text="Put the bytes here, without our token.")
+    method = serializers.CharField()
+    headers = serializers.DictField(child=serializers.CharField(), help_text="To be sent along, exactly so.")
+    expires_at = serializers.DateTimeField()
 
 
 class LinkSerializer(serializers.Serializer[Any]):

@@ -6,10 +6,12 @@ from django.urls import path
 
 from generation.api.avatars import AvatarViewSet
 from generation.api.generations import GenerationViewSet, HeadshotViewSet, OperationViewSet
-from generation.api.photos import PhotoViewSet
+from generation.api.photos import PhotoViewSet, UploadViewSet
 
 urlpatterns = [
     path("photos", PhotoViewSet.as_view({"get": "list", "post": "create"}), name="photos"),
+    path("photos/upload-url", UploadViewSet.as_view({"post": "create"}), name="photo-upload-url"),
+    path("photos/<uuid:pk>/complete", UploadViewSet.as_view({"post": "complete"}), name="photo-complete"),
     path("photos/<uuid:pk>", PhotoViewSet.as_view({"get": "retrieve", "delete": "destroy"}), name="photo"),
     path("photos/<uuid:pk>/url", PhotoViewSet.as_view({"get": "url"}), name="photo-url"),
     path("avatars", AvatarViewSet.as_view({"get": "list", "post": "create"}), name="avatars"),

@@ -17,7 +17,7 @@ from generation.models.jobs import (
 )
 from generation.models.moderation import BlockedTerm, Category
 from generation.models.operations import Kind, Operation
-from generation.models.photos import Photo
+from generation.models.photos import Photo, Purpose, Upload
 
 __all__ = [
     "OPEN",
@@ -36,5 +36,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "Photo",
+    "Purpose",
     "State",
+    "Upload",
 ]

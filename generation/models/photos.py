@@ -1,4 +1,4 @@
-"""Pictures that customers gave us, as we re-encoded them. The original bytes are never kept."""
+"""Pictures that customers gave us, as we re-encoded them, and those announced. The original bytes are never kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from django.db import models
 from django.db.models import Q
 
 from core.models import StoredObject, UUIDModel
+
+
+class Purpose(models.TextChoices):
+    """What a picture is to be used for, which decides what is taken and how much of it is kept."""
+
+    PHOTO = "photo", "A photo to work from"
+    MODEL3D = "model3d", "A view of a thing, for a 3D model"
 
 
 class PhotoQuerySet(models.QuerySet["Photo"]):
@@ -22,6 +29,7 @@ class Photo(UUIDModel):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
     file = models.OneToOneField(StoredObject, null=True, on_delete=models.PROTECT, related_name="photo")
+    purpose = models.CharField(max_length=10, choices=Purpose, default=Purpose.PHOTO, db_default=Purpose.PHOTO)
     filename = models.CharField(max_length=255, help_text="As the customer named it; never used as a path.")
     title = models.CharField(max_length=120, blank=True)
     description = models.CharField(max_length=1000, blank=True)
@@ -58,3 +66,23 @@ class Photo(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.filename} ({self.width} by {self.height})"
+
+
+class Upload(UUIDModel):
+    """A file that its owner is putting into the storage themselves; what becomes of it has the same id.
+
+    It goes with its bytes: once they have been taken in, or a day after it was announced.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    file = models.OneToOneField(StoredObject, on_delete=models.CASCADE, related_name="upload")
+    purpose = models.CharField(max_length=10, choices=Purpose)
+    filename = models.CharField(max_length=255)
+    title = models.CharField(max_length=120, blank=True)
+    description = models.CharField(max_length=1000, blank=True)
+    content_type = models.CharField(max_length=40, help_text="As announced; the decoder decides what it is.")
+    bytes = models.PositiveBigIntegerField(help_text="As announced; no other number is taken.")
+    locked_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.filename} ({self.bytes} bytes)"

@@ -268,3 +268,42 @@ def test_only_two_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         thread.join(60)
 
     assert most == 2
+
+
+def seen(content: bytes) -> pictures.Picture:
+    with on_disk(content) as file:
+        picture = pictures.view(file)
+    picture.jpeg.close()
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"), [((4000, 6000), (4000, 6000)), ((8000, 4000), (6928, 3464)), ((30, 20), (30, 20))]
+)
+def test_a_view_keeps_24_megapixels(size: tuple[int, int], kept: tuple[int, int]) -> None:
+    picture = seen(jpeg(size=size))
+
+    assert (picture.width, picture.height) == kept
+    assert picture.width * picture.height <= 24_000_000
+    assert (picture.original_width, picture.original_height) == size
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_tiff_is_a_view_upright_and_no_photo(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "Maker"
+    content = encoded(portrait(size=(160, 240)), "TIFF", exif=exif, compression="tiff_lzw")
+
+    picture = seen(content)
+
+    upright = (240, 160) if orientation > 4 else (160, 240)
+    assert (picture.width, picture.height) == (picture.original_width, picture.original_height) == upright
+    assert (picture.format, picture.content_type, picture.camera_make) == ("TIFF", "image/tiff", "Maker")
+    with pytest.raises(UnsupportedMediaType, match="not a JPEG, PNG, GIF or WebP"):
+        taken(content)
+
+
+@pytest.mark.parametrize("cut", [100, 5_000])
+def test_a_cut_off_tiff_is_refused(cut: int) -> None:
+    with pytest.raises((ImageUnreadable, UnsupportedMediaType)):
+        seen(encoded(portrait(), "TIFF")[:cut])

@@ -39,6 +39,7 @@ def test_a_photo_is_taken_shown_linked_and_deleted(alice: User, bob: User, store
     assert made["Location"] == f"{URL}/{photo['id']}"
     assert photo | {"id": "", "created_at": "", "sha256": "", "bytes": 0, "original_bytes": 0} == {
         "id": "",
+        "purpose": "photo",
         "filename": "me.jpg",
         "title": "Me",
         "description": "At the sea",
