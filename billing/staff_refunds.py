@@ -6,11 +6,12 @@ import uuid
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 import audit
 from audit import approvals
-from audit.models import Approval
+from audit.models import Approval, ApprovalState
 from billing import captures, ledger, refunds
 from billing.errors import RefundNotPossible
 from billing.models import Break, BreakKind, Debt, Payment, Refund
@@ -130,7 +131,8 @@ def carry_out_waiver(approval: Approval) -> None:
 
 @audit.writes("break")
 def refund_break(*, break_id: uuid.UUID, reason: str, actor: Any) -> Refund | Approval:
-    """Refund the money that a break is about. It stays open while a colleague decides; asking again then resolves it.
+    """Refund the money that a break is about. It stays open while a colleague decides; asking again then resolves it,
+    or asks anew if the colleague refused or did not decide in time.
 
     Idempotent: by break.
     Raises: NotFound, PermissionDenied, RefundNotPossible, Conflict.
@@ -138,10 +140,21 @@ def refund_break(*, break_id: uuid.UUID, reason: str, actor: Any) -> Refund | Ap
     row = _break(break_id, actor)
     if row.payment_id is None or not row.amount or row.kind not in OF_A_PAYMENT:
         raise RefundNotPossible("There is no payment of ours here whose money could go back.")
-    done = refund(request_id=row.pk, payment_id=row.payment_id, amount=row.amount, reason=reason, actor=actor)
+    done = refund(request_id=_request_of(row), payment_id=row.payment_id, amount=row.amount, reason=reason, actor=actor)
     if isinstance(done, Refund):
         _resolve(row, actor, f"refund {done.pk}: {reason}")
     return done
+
+
+def _request_of(row: Break) -> uuid.UUID:
+    """The id of what a break asks for: the break's own, and another one after each request that came to nothing."""
+    request_id, fruitless = row.pk, 0
+    over = Q(state__in=(ApprovalState.REFUSED, ApprovalState.EXPIRED))
+    over |= Q(state=ApprovalState.PENDING, expires_at__lte=Now())
+    while Approval.objects.filter(over, pk=request_id).exists():
+        fruitless += 1
+        request_id = uuid.uuid5(row.pk, str(fruitless))
+    return request_id
 
 
 OF_A_PAYMENT = (BreakKind.OVERPAID, BreakKind.UNDERPAID, BreakKind.PAID_TWICE)

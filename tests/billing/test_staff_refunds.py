@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -340,6 +341,51 @@ def test_a_break_beyond_the_limits_stays_open_until_it_is_approved(
     row.refresh_from_db()
     assert row.resolved_by_id == finance.pk
     refunds.send_due()
+
+
+@pytest.mark.parametrize("how", ["refused", "expired", "not yet swept"])
+def test_a_break_whose_refund_came_to_nothing_is_asked_for_again(
+    alice: User,
+    finance: User,
+    colleague: User,
+    sandbox: RunningSandbox,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    settings.MONNIFY_REFUNDS, settings.APPROVAL_LIMITS = True, {}
+    row = underpaid(alice, sandbox)
+
+    def ask() -> Refund | Approval:
+        return staff_refunds.refund_break(break_id=row.pk, reason=WHY, actor=finance)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            if how != "refused":
+                patch.setattr(approvals, "VALID_FOR", timedelta(minutes=-1))
+            old = ask()
+        if how == "refused":
+            assert ask() == old
+            approvals.refuse(old.pk, approver=colleague, reason="No.")
+        if how == "expired":
+            approvals.expire_due()
+        again = ask()
+        assert isinstance(again, Approval)
+        assert (again.state, ask()) == ("pending", again)
+        assert again != old
+        if how != "refused":
+            break
+
+    approvals.approve(again.pk, approver=colleague, reason="Yes.")
+    refunds.send_due()
+    done = ask()
+
+    assert isinstance(done, Refund)
+    assert (Refund.objects.count(), fresh(row.payment).refunded) == (1, 300_000)  # type: ignore[arg-type]
+    row.refresh_from_db()
+    assert row.resolved_by_id == finance.pk
+    with pytest.raises(Conflict):
+        ask()
 
 
 def test_a_break_is_dismissed_with_a_reason_by_who_may(finance: User, support: User, ops: User) -> None:
