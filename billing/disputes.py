@@ -221,6 +221,7 @@ def _recover(payment: Payment, row: Dispute) -> None:
         subject=("dispute", row.pk),
         memo="the dispute was won after all",
     )
+    reach("disputes.recovered")
     row.lost = 0
     if _is_part_of_price(row):
         payment.lost -= row.applied

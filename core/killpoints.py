@@ -59,6 +59,7 @@ POINTS: dict[str, str] = {
     "refunds.posted": "the refund's money is posted, uncommitted | its credits are not taken back",
     "disputes.opened": "a dispute's row is written, uncommitted | its credits are not frozen",
     "disputes.lost": "a lost dispute's money is posted, uncommitted | its credits are not taken back",
+    "disputes.recovered": "a lost dispute's money has come back, uncommitted | its credits are not given back",
     "prices.changed": "a price that a colleague approved is changed, uncommitted | nothing says so yet",
     "subscriptions.start.committed": "our subscription is committed | the gateway has not heard of it",
     "subscriptions.start.answered": "the gateway has begun it | its id is not noted",

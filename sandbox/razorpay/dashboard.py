@@ -11,7 +11,6 @@ from starlette.routing import Route
 
 from sandbox.box import Box, box_of
 from sandbox.pages import (
-    EMPTY,
     Html,
     button,
     clock,
@@ -74,10 +73,12 @@ def _payment_row(payment: Doc) -> list[object]:
 def _dispute_row(dispute: Doc) -> list[object]:
     path = f"{HOME}/disputes/{dispute['id']}"
     labels = {"review": "Under review", "win": "Win", "lose": "Lose", "close": "Close"}
+    if dispute["status"] not in disputes.OPEN:
+        labels = {"win": "Win after all"} if dispute["status"] == "lost" else {}
     acts = [button(f"{path}/{verdict}", label) for verdict, label in labels.items()]
     return [
         code(dispute["id"]), code(dispute["payment_id"]), money(dispute["amount"], dispute["currency"]),
-        tag(dispute["status"]), joined(acts) if dispute["status"] in disputes.OPEN else EMPTY,
+        tag(dispute["status"]), joined(acts),
     ]  # fmt: skip
 
 

@@ -57,15 +57,14 @@ def create(box: Box, payment: Doc, *, amount: int | None, phase: str = "chargeba
 
 
 def decide(box: Box, dispute: Doc, verdict: str) -> Doc:
-    """Move an open dispute on. The money is deducted only when it is lost."""
+    """Move an open dispute on; a lost one may be won after all. The money is deducted only when it is lost."""
     if verdict not in VERDICTS:
         raise RazorpayError("There is no such verdict")
-    if dispute["status"] not in OPEN:
+    if dispute["status"] not in OPEN and (dispute["status"], verdict) != ("lost", "win"):
         raise RazorpayError(f"This dispute is {dispute['status']}")
     status, event = VERDICTS[verdict]
     dispute["status"] = status
-    if status == "lost":
-        dispute["amount_deducted"] = dispute["amount"]
+    dispute["amount_deducted"] = dispute["amount"] if status == "lost" else 0
     with box.store.transaction():
         entities.save(box, dispute)
         announce(box, event, dispute)

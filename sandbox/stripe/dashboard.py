@@ -88,10 +88,12 @@ def _dispute_row(dispute: Doc) -> list[object]:
     labels = {"review": "Under review", "win": "Win", "lose": "Lose"}
     if dispute["status"].startswith("warning_"):
         labels = {"review": "Under review", "close": "Close"}
+    if dispute["status"] not in disputes.OPEN:
+        labels = {"win": "Win after all"} if dispute["status"] == "lost" else {}
     acts = [button(f"{path}/{verdict}", label) for verdict, label in labels.items()]
-    is_open = dispute["status"] in disputes.OPEN
-    return [code(dispute["id"]), code(dispute["charge"]), _money(dispute), tag(dispute["status"]),
-            joined(acts) if is_open else EMPTY]  # fmt: skip
+    return [
+        code(dispute["id"]), code(dispute["charge"]), _money(dispute), tag(dispute["status"]), joined(acts),
+    ]  # fmt: skip
 
 
 def _refund_row(refund: Doc) -> list[object]:

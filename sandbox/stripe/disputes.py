@@ -51,10 +51,10 @@ def create(
 
 
 def decide(box: Box, dispute: Doc, verdict: str) -> Doc:
-    """Move an open dispute on."""
+    """Move an open dispute on; a lost one may be won after all."""
     if verdict not in VERDICTS:
         raise StripeError("There is no such verdict")
-    if dispute["status"] not in OPEN:
+    if dispute["status"] not in OPEN and (dispute["status"], verdict) != ("lost", "win"):
         raise StripeError(f"This dispute is {dispute['status']}")
     is_inquiry = dispute["status"].startswith("warning_")
     if is_inquiry != (verdict == "close") and verdict != "review":

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.db.models.functions import Now
 
 from accounts.models import User
 from audit import approvals
-from billing import payments, plans, staff_prices, subscriptions
+from billing import ledger, payments, plans, staff_prices, subscriptions
 from billing.models import Dispute, Payment, Plan, Subscription, SubscriptionChange, SubscriptionInvoice
 from core.ids import new_id
 from core.killpoints import POINTS
@@ -23,6 +17,8 @@ from notifications.models import Mail
 from tests import books
 from tests.billing import striping
 from tests.billing.buying import available
+from tests.billing.dying import die_at
+from tests.billing.given import spent
 from tests.billing.test_subscriptions import begun, call, due, first_paid, fresh, live_lots, living
 from tests.people import make_user
 from tests.sandbox.process import RunningSandbox
@@ -30,16 +26,6 @@ from tests.scenarios.time import pass_time
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROOT = Path(__file__).resolve().parents[2]
-SETUP = """
-import django
-django.setup()
-from accounts.models import User
-from billing import payments, subscriptions
-from billing.models import Payment, Subscription
-from tests.billing.test_subscriptions import call
-"""
-REFRESH = "subscriptions.refresh(Subscription.objects.get())"
 SETTLING = [
     "subscriptions.invoice.taken",
     "subscriptions.period.former_ended",
@@ -57,9 +43,9 @@ WALKED = [
     "subscriptions.end.answered",
     "disputes.opened",
     "disputes.lost",
+    "disputes.recovered",
     "prices.changed",
 ]
-Die = Callable[[str, str], None]
 
 
 @pytest.fixture
@@ -67,31 +53,8 @@ def alice(transactional_db: None) -> User:
     return make_user("alice@example.com")
 
 
-@pytest.fixture
-def die_at(sandbox: RunningSandbox, database_url: str, redis_url: str) -> Die:
-    """Run the code in another process, which is killed at the point."""
-
-    def run(point: str, code: str) -> None:
-        own = {
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "ENVIRONMENT": "test",
-            "RATELIMIT_ENABLE": "false",
-            "KILL_POINT": point,
-        }
-        ended = subprocess.run(
-            [sys.executable, "-c", SETUP + code],
-            cwd=ROOT,
-            env=os.environ | sandbox.env | own,
-            timeout=60,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert ended.returncode == -signal.SIGKILL, ended.stderr[-2000:]
-
-    return run
+def look() -> Subscription:
+    return subscriptions.refresh(Subscription.objects.get())
 
 
 def sweep() -> Subscription:
@@ -112,8 +75,8 @@ def test_every_point_is_walked() -> None:
 
 
 @pytest.mark.parametrize("point", ["subscriptions.start.committed", "subscriptions.start.answered"])
-def test_a_death_while_beginning(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
-    die_at(point, "call(User.objects.get(), 'post', '', {'plan': 'starter'})")
+def test_a_death_while_beginning(alice: User, sandbox: RunningSandbox, point: str) -> None:
+    die_at(point, lambda: call(alice, "post", "", {"plan": "starter"}))
     pass_time(120)
 
     answer = call(alice, "post", "", {"plan": "starter"})
@@ -131,9 +94,9 @@ def test_a_death_while_beginning(alice: User, sandbox: RunningSandbox, die_at: D
 
 
 @pytest.mark.parametrize("point", SETTLING)
-def test_a_death_while_the_first_invoice_settles(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
+def test_a_death_while_the_first_invoice_settles(alice: User, sandbox: RunningSandbox, point: str) -> None:
     first_paid(sandbox, begun(alice))
-    die_at(point, REFRESH)
+    die_at(point, look)
 
     assert sweep().state == "active"
 
@@ -143,11 +106,11 @@ def test_a_death_while_the_first_invoice_settles(alice: User, sandbox: RunningSa
 
 
 @pytest.mark.parametrize("point", SETTLING)
-def test_a_death_while_renewing(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
+def test_a_death_while_renewing(alice: User, sandbox: RunningSandbox, point: str) -> None:
     row = living(sandbox, alice)
     for act in ("renew", "finalize"):
         sandbox.stripe_dashboard("subscriptions", str(row.ref), act)
-    die_at(point, REFRESH)
+    die_at(point, look)
 
     renewed = sweep()
 
@@ -159,9 +122,9 @@ def test_a_death_while_renewing(alice: User, sandbox: RunningSandbox, die_at: Di
 
 
 @pytest.mark.parametrize("point", ["subscriptions.upgrade.committed", "subscriptions.upgrade.answered"])
-def test_a_death_while_upgrading(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
+def test_a_death_while_upgrading(alice: User, sandbox: RunningSandbox, point: str) -> None:
     row = living(sandbox, alice)
-    die_at(point, f"call(User.objects.get(), 'put', '/{row.pk}', {{'plan': 'pro'}})")
+    die_at(point, lambda: call(alice, "put", f"/{row.pk}", {"plan": "pro"}))
     sweep()
     pass_time(120)
 
@@ -176,11 +139,9 @@ def test_a_death_while_upgrading(alice: User, sandbox: RunningSandbox, die_at: D
 
 
 @pytest.mark.parametrize("point", ["subscriptions.upgrade.committed", "subscriptions.upgrade.answered"])
-def test_a_death_while_upgrading_that_nobody_repeats(
-    alice: User, sandbox: RunningSandbox, die_at: Die, point: str
-) -> None:
+def test_a_death_while_upgrading_that_nobody_repeats(alice: User, sandbox: RunningSandbox, point: str) -> None:
     row = living(sandbox, alice)
-    die_at(point, f"call(User.objects.get(), 'put', '/{row.pk}', {{'plan': 'pro'}})")
+    die_at(point, lambda: call(alice, "put", f"/{row.pk}", {"plan": "pro"}))
     SubscriptionChange.objects.update(created_at=Now() - timedelta(minutes=3))
 
     for _ in range(2):
@@ -192,10 +153,10 @@ def test_a_death_while_upgrading_that_nobody_repeats(
     books.check()
 
 
-def test_a_death_while_a_month_is_granted(alice: User, sandbox: RunningSandbox, die_at: Die) -> None:
+def test_a_death_while_a_month_is_granted(alice: User, sandbox: RunningSandbox) -> None:
     living(sandbox, alice, "starter", "year")
     SubscriptionInvoice.objects.update(next_month_at=Now())
-    die_at("subscriptions.month.granted", "subscriptions.grant_months()")
+    die_at("subscriptions.month.granted", subscriptions.grant_months)
     assert live_lots(alice) == [("subscription", 100)]
 
     assert (subscriptions.grant_months(), subscriptions.grant_months()) == (1, 0)
@@ -206,9 +167,9 @@ def test_a_death_while_a_month_is_granted(alice: User, sandbox: RunningSandbox, 
 
 
 @pytest.mark.parametrize("point", ["subscriptions.end.committed", "subscriptions.end.answered"])
-def test_a_death_while_ending_at_once(alice: User, sandbox: RunningSandbox, die_at: Die, point: str) -> None:
+def test_a_death_while_ending_at_once(alice: User, sandbox: RunningSandbox, point: str) -> None:
     row = living(sandbox, alice)
-    die_at(point, "subscriptions.cancel(Subscription.objects.get(), at_once=True)")
+    die_at(point, lambda: subscriptions.cancel(row, at_once=True))
 
     subscriptions.poll()
 
@@ -218,17 +179,16 @@ def test_a_death_while_ending_at_once(alice: User, sandbox: RunningSandbox, die_
     books.check()
 
 
-def test_a_death_at_each_step_of_a_dispute(alice: User, sandbox: RunningSandbox, die_at: Die) -> None:
+def test_a_death_at_each_step_of_a_dispute(alice: User, sandbox: RunningSandbox) -> None:
     payment = striping.bought(sandbox, alice)
-    look = "payments.refresh(Payment.objects.get())"
     dispute = sandbox.stripe_dashboard("charges", striping.charge_of(payment), "dispute")
-    die_at("disputes.opened", look)
+    die_at("disputes.opened", lambda: payments.refresh(payment))
     assert not Dispute.objects.exists()
     payments.refresh(payment)
     assert available(alice) == 5
 
     sandbox.stripe_dashboard("disputes", dispute["id"], "lose")
-    die_at("disputes.lost", look)
+    die_at("disputes.lost", lambda: payments.refresh(payment))
     assert Dispute.objects.get().state == "open"
     for _ in range(2):
         payments.refresh(payment)
@@ -238,7 +198,32 @@ def test_a_death_at_each_step_of_a_dispute(alice: User, sandbox: RunningSandbox,
     books.check()
 
 
-def test_a_death_while_a_price_changes(sandbox: RunningSandbox, die_at: Die) -> None:
+@pytest.mark.parametrize("spent_before", [0, 35])
+def test_a_death_while_a_lost_dispute_is_won_late(alice: User, sandbox: RunningSandbox, spent_before: int) -> None:
+    payment = striping.bought(sandbox, alice)
+    if spent_before:
+        spent(alice, 5 + spent_before)  # what was given at sign-up goes first
+    dispute = sandbox.stripe_dashboard("charges", striping.charge_of(payment), "dispute")
+    sandbox.stripe_dashboard("disputes", dispute["id"], "lose")
+    payments.refresh(payment)
+    owed = ledger.balance(alice.pk).debt
+    assert (Dispute.objects.get().state, owed) == ("lost", spent_before)
+    sandbox.stripe_dashboard("disputes", dispute["id"], "win")
+
+    die_at("disputes.recovered", lambda: payments.refresh(payment))
+    assert (Dispute.objects.get().state, ledger.balance(alice.pk).debt) == ("lost", owed)
+    for _ in range(2):
+        payments.refresh(payment)
+
+    payment.refresh_from_db()
+    row = Dispute.objects.get()
+    assert (payment.state, payment.lost, payment.taken, row.state, row.lost) == ("succeeded", 0, 0, "won", 0)
+    now = ledger.balance(alice.pk)
+    assert (now.available, now.frozen, now.debt) == (100 - spent_before if spent_before else 105, 0, 0)
+    books.check()
+
+
+def test_a_death_while_a_price_changes(transactional_db: None) -> None:
     finance, boss = make_user("finance@example.test"), make_user("boss@example.test")
     User.objects.filter(pk__in=[finance.pk, boss.pk]).update(is_staff=True, is_superuser=True)
     old = Plan.objects.get(code="pro", interval="month")
@@ -250,10 +235,10 @@ def test_a_death_while_a_price_changes(sandbox: RunningSandbox, die_at: Die) -> 
         reason="Costs.",
         actor=User.objects.get(pk=finance.pk),
     )
-    approve = f"approvals.approve('{asked.pk}', approver=User.objects.get(email='boss@example.test'), reason='Yes.')"
-    die_at("prices.changed", f"from audit import approvals; {approve}")
+    boss = User.objects.get(pk=boss.pk)
+    die_at("prices.changed", lambda: approvals.approve(asked.pk, approver=boss, reason="Yes."))
     assert plans.named("pro", "month") == old
 
-    approvals.approve(asked.pk, approver=User.objects.get(pk=boss.pk), reason="Yes.")
+    approvals.approve(asked.pk, approver=boss, reason="Yes.")
 
     assert (plans.named("pro", "month").amount, Plan.objects.filter(code="pro").count()) == (3_999, 3)

@@ -364,7 +364,7 @@ def test_dispute_runs_its_course_on_the_dashboard(
     for event in ("created", "under_review", status):
         (one,) = receiver.wait(dispute["id"], f"payment.dispute.{event}")
         assert one.json["contains"] == ["payment", "dispute"]
-    assert sandbox.call("POST", f"/razorpay/dashboard/disputes/{dispute['id']}/win").status_code == 400
+    assert sandbox.call("POST", f"/razorpay/dashboard/disputes/{dispute['id']}/lose").status_code == 400
 
 
 def test_full_dispute_takes_the_whole_payment_and_no_more(sandbox: RunningSandbox, gateway: razorpay.Client) -> None:

@@ -324,7 +324,7 @@ def test_a_dispute_runs_its_course(
     assert (after.status, after.amount, after.charge) == (status, 999, charge.id)
     receiver.wait(dispute["id"], "charge.dispute.created")
     receiver.wait(dispute["id"], "charge.dispute.closed")
-    assert sandbox.call("POST", f"/stripe/dashboard/disputes/{dispute['id']}/win").status_code == 400
+    assert sandbox.call("POST", f"/stripe/dashboard/disputes/{dispute['id']}/lose").status_code == 400
     assert [one.id for one in bank.v1.disputes.list({"payment_intent": str(charge.payment_intent)}).data] == [after.id]
 
 
