@@ -91,7 +91,7 @@ def test_picture_carries_the_watermark(tmp_path: Path) -> None:
     render.headshot(tmp_path / "photo.png", tmp_path / "out.png")
     plain = tmp_path / "plain.png"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render, "_watermark", lambda picture: None)
+        patch.setattr(render, "watermark", lambda picture: None)
         render.headshot(tmp_path / "photo.png", plain)
 
     with Image.open(tmp_path / "out.png") as marked, Image.open(plain) as unmarked:
