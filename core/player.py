@@ -55,7 +55,7 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
             if cut_s is None and not mute:
                 return found | {"is_treated": False}
             with os.fdopen(options["film"], "w+b") as target:
-                return treat(source, target, options, cut_s=cut_s, mute=mute) | {"is_treated": True}
+                return found | treat(source, target, options, cut_s=cut_s, mute=mute) | {"is_treated": True}
     except Refused:
         raise
     except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
@@ -65,10 +65,15 @@ def main(options: dict[str, Any]) -> dict[str, Any]:
 def treat(
     source: IO[bytes], target: IO[bytes], options: dict[str, Any], *, cut_s: float | None, mute: bool
 ) -> dict[str, Any]:
-    """Copy what is wanted as it is; where the copy does not play or ends too late, encode it anew."""
-    with suppress(Refused, ValueError, OSError):
+    """Copy what is wanted as it is; where the copy cannot be read or ends too late, encode it anew.
+
+    What is copied has just been played, each packet together with all that it leans on: it is not played again.
+    """
+    import av
+
+    with suppress(av.FFmpegError, ValueError, OSError):
         copy(source, target, cut_s=cut_s, mute=mute)
-        found = play(target, options)
+        found = measure(target)
         if cut_s is None or abs(found["duration_s"] - cut_s) <= _SLACK_S:
             return found
     target.seek(0)
@@ -214,6 +219,17 @@ def _until(packets: list[Any], stream: Any, cut_s: float) -> list[Any]:
     begin = min(packet.pts for packet in own)
     early = [at for at, packet in enumerate(own) if float((packet.pts - begin) * packet.time_base) < cut_s - 0.001]
     return own[: early[-1] + 1]
+
+
+def measure(source: IO[bytes]) -> dict[str, Any]:
+    """How long a film is and how many frames it has, by its packets."""
+    with _open(source) as container:
+        video, audio = _streams(container)
+        packets = [packet for packet in container.demux(video) if packet.size]
+        begin = min(packet.pts for packet in packets)
+        end = max(packet.pts + packet.duration for packet in packets)
+        length = float((end - begin) * video.time_base)
+        return {"duration_s": round(length, 3), "frames": len(packets), "has_sound": audio is not None}
 
 
 def encode(source: IO[bytes], target: IO[bytes], *, index_bytes: int, cut_s: float | None, mute: bool) -> None:
