@@ -40,6 +40,12 @@ import django  # noqa: E402  the environment had to be laid out first
 from django.conf import settings  # noqa: E402
 
 django.setup()
+
+from accounts.hashers import Argon2id  # noqa: E402
+
+# At its real price the hash would be most of what it costs to make a person; tests of the price ask for it.
+MEMORY_COST, Argon2id.memory_cost = Argon2id.memory_cost, 8
+
 # Workers inherit our environment. With this name in it, pytest-django would read their settings before this file
 # has told them apart: all would share one Redis database.
 del os.environ["DJANGO_SETTINGS_MODULE"]
@@ -59,6 +65,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if skipped > MAX_SKIPS and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         reporter.write_line(f"{skipped} tests were skipped; at most {MAX_SKIPS} may be (tests/conftest.py).", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def slow_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed at the price that the product pays."""
+    monkeypatch.setattr(Argon2id, "memory_cost", MEMORY_COST)
 
 
 def pytest_runtest_setup() -> None:

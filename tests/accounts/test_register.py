@@ -44,6 +44,7 @@ def test_registering_answers_the_person_and_a_pair_of_tokens(anonymous: APIClien
     assert me.json() == user
 
 
+@pytest.mark.usefixtures("slow_hashes")
 def test_registering_leaves_one_of_each_row(anonymous: APIClient) -> None:
     anonymous.post(URL, body())
 
