@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,15 +12,16 @@ from django.test import Client
 from PIL import Image
 from rest_framework.test import APIClient
 
+from accounts import avatars
 from accounts.models import User
 from core import files, storage
 from core.models import StoredObject
+from tests.dying import die_at
 from tests.generation.material import encoded, jpeg, portrait
 from tests.people import api, make_user
 
 pytestmark = pytest.mark.django_db
 
-ROOT = Path(__file__).resolve().parents[2]
 URL = "/api/v1/users/me"
 
 
@@ -143,27 +141,13 @@ def test_a_picture_needs_a_verified_mailbox(unverified: User, anonymous: APIClie
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_death_with_the_picture_stored_leaves_nothing_for_good(
-    database_url: str, redis_url: str, tmp_path: Path
-) -> None:
+def test_a_death_with_the_picture_stored_leaves_nothing_for_good(tmp_path: Path) -> None:
     alice = make_user("alice@example.com")
     (tmp_path / "me.jpg").write_bytes(jpeg())
-    work = (
-        "import django; django.setup(); from accounts import avatars; from accounts.models import User; "
-        f"avatars.take(User.objects.get(), open('{tmp_path}/me.jpg', 'rb'))"
-    )
-    environment = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "ENVIRONMENT": "test",
-        "MEDIA_ROOT": str(tmp_path),
-        "KILL_POINT": "accounts.avatars.saved",
-    }
 
-    done = subprocess.run([sys.executable, "-c", work], cwd=ROOT, env=environment, timeout=60, check=False)
+    with open(tmp_path / "me.jpg", "rb") as file:
+        die_at("accounts.avatars.saved", lambda: avatars.take(alice, file))
 
-    assert done.returncode == -signal.SIGKILL
     alice.refresh_from_db()
     assert alice.avatar_id is None
     assert StoredObject.objects.get().expires_at is not None

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +29,7 @@ from tests import books
 from tests.billing.buying import pay, start, together
 from tests.billing.conftest import _sandbox, sandbox  # noqa: F401
 from tests.billing.given import held, topped_up
+from tests.dying import die_at
 from tests.generation.material import fund, jpeg, order, photo_of, sweep
 from tests.people import PASSWORD, api, make_user, open_session
 from tests.sandbox.process import RunningSandbox
@@ -40,7 +37,6 @@ from tests.sandbox.process import RunningSandbox
 pytestmark = pytest.mark.django_db
 
 URL = "/api/v1/users/me"
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def go_on() -> int:
@@ -395,43 +391,25 @@ def test_a_payment_that_settles_while_the_account_closes_never_leaves_credits(sa
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_killed_anywhere_leaves_nothing_undone(database_url: str, redis_url: str, tmp_path: Path) -> None:
-    work = (
-        "import django; django.setup(); from accounts import erasure; from accounts.models import User; "
-        "erasure.request(User.objects.get(email='alice@example.com')) if '{ask}' else erasure.advance_due()"
-    )
-    environment = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "ENVIRONMENT": "test",
-        "MEDIA_ROOT": str(tmp_path),
-        "PATH": os.environ["PATH"],
-    }
+def test_a_worker_killed_anywhere_leaves_nothing_undone(settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
 
-    def die_at(point: str, *, ask: bool = False) -> None:
+    def die_working_at(point: str) -> None:
         Erasure.objects.update(next_at=Now())
-        done = subprocess.run(
-            [sys.executable, "-c", work.format(ask="yes" if ask else "")],
-            cwd=ROOT,
-            env=environment | {"KILL_POINT": point},
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == -signal.SIGKILL, point
+        die_at(point, erasure.advance_due)
 
     alice = make_user("alice@example.com")
     fund(alice, 100)
 
-    die_at("accounts.erasure.requested", ask=True)
+    die_at("accounts.erasure.requested", lambda: erasure.request(alice))
     assert User.objects.get(pk=alice.pk).status == UserStatus.DELETING
-    die_at("accounts.erasure.cleared")
-    die_at("accounts.erasure.anonymising")
+    die_working_at("accounts.erasure.cleared")
+    die_working_at("accounts.erasure.anonymising")
     assert User.objects.get(pk=alice.pk).email == "alice@example.com"
-    die_at("accounts.erasure.anonymised")
+    die_working_at("accounts.erasure.anonymised")
     assert User.objects.get(pk=alice.pk).status == UserStatus.DELETED
     delivery.deliver_due()
-    die_at("accounts.erasure.forgotten")
+    die_working_at("accounts.erasure.forgotten")
     go_on()
 
     assert Erasure.objects.get().finished_at is not None

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
 import zipfile
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +22,7 @@ from core.models import StoredObject
 from notifications import delivery
 from tests import books
 from tests.billing.buying import together
+from tests.dying import die_at
 from tests.generation.material import fund, order, photo_of
 from tests.people import api, make_user, open_session
 from tests.stores import fetch
@@ -38,7 +35,6 @@ PARTS = {
     *("wallets", "ledger", "payments", "refunds", "debts"),
     *("photos", "generations"),
 }
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -202,23 +198,12 @@ def test_a_file_deleted_meanwhile_is_left_out(alice: User) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("point", ["accounts.exports.claimed", "accounts.exports.saved"])
-def test_a_worker_killed_on_the_way_is_made_up_for(point: str, database_url: str, redis_url: str, folder: Path) -> None:
+def test_a_worker_killed_on_the_way_is_made_up_for(point: str, folder: Path) -> None:
     alice = make_user()
     exports.request(alice)
-    environment = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "ENVIRONMENT": "test",
-        "MEDIA_ROOT": str(folder),
-        "PATH": os.environ["PATH"],
-        "KILL_POINT": point,
-    }
-    work = "import django; django.setup(); from accounts import exports; exports.make_due()"
 
-    done = subprocess.run([sys.executable, "-c", work], cwd=ROOT, env=environment, timeout=120, check=False)
+    die_at(point, exports.make_due)
 
-    assert done.returncode == -signal.SIGKILL
     assert Export.objects.get().state == "preparing"
     assert exports.make_due() == 0  # its lease has not run out
     assert make() == 1

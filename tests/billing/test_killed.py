@@ -17,9 +17,9 @@ from notifications.models import Mail
 from tests import books
 from tests.billing import striping
 from tests.billing.buying import available
-from tests.billing.dying import die_at
 from tests.billing.given import spent
 from tests.billing.test_subscriptions import begun, call, due, first_paid, fresh, live_lots, living
+from tests.dying import die_at
 from tests.people import make_user
 from tests.sandbox.process import RunningSandbox
 from tests.scenarios.time import pass_time

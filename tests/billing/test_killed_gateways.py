@@ -14,8 +14,8 @@ from core.killpoints import POINTS
 from notifications.models import Mail
 from tests import books
 from tests.billing.buying import available, fresh
-from tests.billing.dying import die_at
 from tests.billing.test_gateway_contract import SHOPS, Shop, begin, bought
+from tests.dying import die_at
 from tests.people import api, make_user
 from tests.sandbox.process import RunningSandbox
 from tests.scenarios.time import pass_time

@@ -1,0 +1,48 @@
+"""Work done by another process, which is killed at a kill point: a fork of this one, with its settings."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from threading import Thread
+
+from django.conf import settings
+
+DEADLINE_S = 60
+
+
+def die_at(point: str, work: Callable[[], object]) -> None:
+    """Have another process do the work; it has to die at the point."""
+    assert exit_status(work, point) == -signal.SIGKILL, f"nobody died at {point}"
+
+
+def exit_status(work: Callable[[], object], point: str = "") -> int | None:
+    """How another process ends that does the work, armed for a kill point or for none."""
+    child = multiprocessing.get_context("fork").Process(target=_armed, args=(work, point))
+    child.start()
+    child.join(DEADLINE_S)
+    child.kill()
+    return child.exitcode
+
+
+def _armed(work: Callable[[], object], point: str) -> None:
+    settings.KILL_POINT = point
+    failed = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            failed.append(True)
+
+    # A thread of its own: connections to databases and servers are each thread's, and ours are our parent's.
+    thread = Thread(target=run)
+    thread.start()
+    thread.join()
+    sys.stderr.flush()
+    os._exit(1 if failed else 0)
