@@ -67,6 +67,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+LONGEST = ("tests/scenarios/", "tests/browser/", "tests/run/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole stories first: one that begins last would have the machine to itself, and mostly wait."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 @pytest.fixture
 def slow_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords are hashed at the price that the product pays."""

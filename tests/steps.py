@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # Half as many again as cores: whole stories mostly wait for the processes that they drive.
 WORKERS = min(16, (os.cpu_count() or 2) * 3 // 2)
-TESTS = ["-m", "pytest", "-n", str(WORKERS), "--dist", "loadfile", "-m", "not deep"]
+TESTS = ["-m", "pytest", "-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not deep"]
 LAYERS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
