@@ -19,7 +19,7 @@ import requests
 from config.embedded import processes, supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
-LEFT_OUT = shutil.ignore_patterns(".*", "var", "__pycache__", "docs", "bench", "node_modules")
+LEFT_OUT = shutil.ignore_patterns(".*", "*.pyc.*", "var", "docs", "bench", "node_modules")
 READY_S = 90
 
 
