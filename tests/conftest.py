@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,13 +138,12 @@ def _migrated_template(name: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """A migrated database of this worker's own. Tests that commit get it made anew afterwards.
+def start_over(django_db_blocker: DjangoDbBlocker) -> Iterator[Callable[[], None]]:
+    """A migrated database of this worker's own, and what makes it anew after those who commit.
 
     Flushing is out of the question: the ledger and the audit log refuse TRUNCATE.
     """
     from django.db import connection, connections
-    from django.test import TransactionTestCase
 
     given = settings.DATABASES["default"]["NAME"]
     template, mine = f"{given}_template", f"{given}_{WORKER or 'main'}"
@@ -153,16 +152,23 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
         copy_database(template, mine)
     connection.settings_dict["NAME"] = settings.DATABASES["default"]["NAME"] = mine
 
-    def start_over(self: TransactionTestCase) -> None:
+    def make_anew() -> None:
         connections.close_all()
         copy_database(template, mine)
 
-    TransactionTestCase._fixture_teardown = start_over  # type: ignore[method-assign]
-    yield
+    yield make_anew
     with django_db_blocker.unblock():
         connections.close_all()
         with administer() as admin:
             drop_database(mine, admin)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(start_over: Callable[[], None]) -> None:
+    """Tests that commit leave a new database behind."""
+    from django.test import TransactionTestCase
+
+    TransactionTestCase._fixture_teardown = lambda self: start_over()  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")

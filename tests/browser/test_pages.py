@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def boss(stack: Stack) -> Iterator[User]:  # noqa: F811
     """A superuser, made before a browser's event loop keeps Django's ORM out; the books are checked after it."""
     yield User.objects.create_superuser("boss@example.com", PASSWORD)
@@ -108,7 +108,7 @@ def test_a_person_verifies_pays_and_staff_see_it(stack: Stack, boss: User, page:
 
 @pytest.mark.usefixtures("boss")  # checks the books in the end
 def test_a_forgotten_password_and_a_new_address(stack: Stack, page: Page) -> None:  # noqa: F811
-    alice = Customer(stack, "alice@example.com")
+    alice = Customer(stack, "anna@example.com")
     alice.join()
     new = "staple battery horse 4"
 
@@ -126,7 +126,7 @@ def test_a_forgotten_password_and_a_new_address(stack: Stack, page: Page) -> Non
     assert until(lambda: alice.mails("password .* was changed"), "the mail that tells of it")
 
     alice.token = alice.ok("POST", "auth/login", json={"email": alice.email, "password": new})["access"]
-    moved = Customer(stack, "alice@new.example.com")
+    moved = Customer(stack, "anna@new.example.com")
     alice.ok("POST", "auth/change-email", json={"password": new, "email": moved.email})
     page.goto(_link(moved, "confirm your new", "confirm-email"))
     expect(page.get_by_text(moved.email)).to_be_visible()

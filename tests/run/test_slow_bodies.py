@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 import requests
@@ -13,15 +12,18 @@ import requests
 from tests.scenarios.stack import Stack, until
 
 
-@pytest.fixture
-def web(transactional_db: None, tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def web(
+    start_over: Callable[[], None], tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str
+) -> Iterator[Stack]:
     """The web process alone, with four threads: two may wait for bodies."""
-    running = Stack(tmp_path, database_url=database_url, redis_url=redis_url)
+    running = Stack(tmp_path_factory.mktemp("web"), database_url=database_url, redis_url=redis_url)
     try:
         running.start("web")
         yield running
     finally:
         running.stop()
+        start_over()
 
 
 def unfinished(web: Stack, length: str, start: bytes) -> socket.socket:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,16 +11,30 @@ from tests.scenarios.client import Customer, portrait
 from tests.scenarios.shop import Shop
 from tests.scenarios.stack import Stack, until
 
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
 
-@pytest.fixture
-def stack(transactional_db: None, tmp_path: Path, database_url: str, redis_url: str, request: Any) -> Iterator[Stack]:
-    """Web, worker, beat and sandbox, each a process; a test may add settings by indirect parameters."""
-    running = Stack(tmp_path, database_url=database_url, redis_url=redis_url, **getattr(request, "param", {}))
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+
+@pytest.fixture(scope="module")
+def stack(
+    start_over: Callable[[], None],
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+    database_url: str,
+    redis_url: str,
+    request: Any,
+) -> Iterator[Stack]:
+    """Web, worker, beat and sandbox, each a process, shared by the tests of one file that want the same settings,
+    which they may add by indirect parameters."""
+    folder, settings = tmp_path_factory.mktemp("stack"), getattr(request, "param", {})
+    running = Stack(folder, database_url=database_url, redis_url=redis_url, **settings)
+    with django_db_blocker.unblock():
+        try:
+            running.start()
+            yield running
+        finally:
+            running.stop()
+            start_over()
 
 
 @pytest.fixture(scope="module")

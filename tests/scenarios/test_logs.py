@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,16 @@ def shared(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def loud(stack: Stack, shared: Path) -> Stack:
-    """The same product, started anew with one log file for all of it."""
-    for name in ("web", "worker", "beat"):
-        stack.kill(name)
-        (stack.folder / f"{name}.log").write_text("")
-        stack.own[name] = {"LOG_FILE": str(shared)}
-    stack.start("web", "worker", "beat")
-    return stack
+def loud(transactional_db: None, tmp_path: Path, database_url: str, redis_url: str, shared: Path) -> Iterator[Stack]:
+    """The same product, with one log file for all of it."""
+    running = Stack(tmp_path, database_url=database_url, redis_url=redis_url, LOG_FILE=str(shared), **LOUD)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
 
 
-@pytest.mark.parametrize("stack", [LOUD], indirect=True)
 def test_nothing_secret_is_written_down(loud: Stack, shared: Path) -> None:
     secrets = {value for name, value in loud.environment.items() if KEYS.search(name) and len(value) > 8}
     assert len(secrets) >= 8

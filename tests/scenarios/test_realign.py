@@ -41,7 +41,7 @@ def test_credits_are_bought_and_a_photo_becomes_a_headshot(stack: Stack) -> None
 
 
 def test_a_failed_headshot_gives_the_credits_back(stack: Stack) -> None:
-    alice = Customer(stack, "alice@example.com")
+    alice = Customer(stack, "bob@example.com")
     alice.join()
     alice.buy()
     photo = alice.upload(portrait())
