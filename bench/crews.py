@@ -26,12 +26,12 @@ class Crew:
     name: str
     processes: list[subprocess.Popen[str]]
 
-    def rate(self, clients: int, *, seconds: float) -> float:
-        """How often a second it was done by so many clients at once."""
+    def rate(self, act: str, clients: int, *, seconds: float) -> float:
+        """How often a second an act was done by so many clients at once."""
         chosen = self.processes[:clients]
         for position, process in enumerate(chosen):
             threads = len(range(position, clients, len(chosen)))
-            self._tell(process, spend=threads, seconds=seconds)
+            self._tell(process, act=act, threads=threads, seconds=seconds)
         answers = [self._hear(process) for process in chosen]
         return float(sum(answer["done"] / answer["took_s"] for answer in answers))
 

@@ -38,6 +38,7 @@ class Load:
 
     rate: float
     cpu_s: float
+    count: int
 
 
 def require() -> None:
@@ -71,4 +72,4 @@ def put(contender: Contender, requests: Path, *, seconds: int) -> Load:
     rate = float(found[1]) if (found := re.search(r"Requests/sec:\s+([\d.]+)", told)) else 0.0
     if not count or "Non-2xx" in told or "Socket errors" in told:
         raise RuntimeError(f"{contender.name} did not answer properly:\n{told}")
-    return Load(rate, used / count)
+    return Load(rate, used / count, count)

@@ -35,18 +35,68 @@ def _people() -> list[UUID]:
 
 PEOPLE = _people()
 ALARM = datetime.now(UTC) + timedelta(days=1)
-SPENT = Wallet.objects.get(user=None, kind="spent", unit="CREDIT")
+SPENT, ISSUED = (Wallet.objects.get(user=None, kind=kind, unit="CREDIT") for kind in ("spent", "issued"))
 
 
-def atelier() -> None:
+def anybody() -> UUID:
+    return random.choice(PEOPLE)
+
+
+def hot() -> UUID:
+    """Always the same person: everybody waits for one wallet."""
+    return PEOPLE[0]
+
+
+def full() -> UUID:
+    """The next one whose ten lots are just what a spend costs."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT md5('lots:' || nextval('bench_turn'))::uuid")
+        return UUID(str(cursor.fetchone()[0]))
+
+
+def spend(user_id: UUID) -> None:
     job = new_id()
     key = f"atelier:{job}"
-    ledger.hold(user_id=random.choice(PEOPLE), amount=PRICE, key=key, subject=("job", job), alarm_at=ALARM)
+    ledger.hold(user_id=user_id, amount=PRICE, key=key, subject=("job", job), alarm_at=ALARM)
     ledger.capture(key=key)
 
 
-def orm() -> None:
-    user_id, job = random.choice(PEOPLE), new_id()
+def grant(user_id: UUID) -> None:
+    sale = new_id()
+    ledger.grant(user_id=user_id, amount=PRICE, category="paid", key=f"atelier:{sale}", subject=("sale", sale))
+
+
+def grant_by_orm(user_id: UUID) -> None:
+    sale = new_id()
+    with transaction.atomic():
+        wallet = Wallet.objects.select_for_update().get(user_id=user_id, kind="credits", unit="CREDIT")
+        if Debt.objects.filter(user_id=user_id, unit="CREDIT", remaining__gt=0).exists():
+            raise ValueError("debt to repay")
+        wallet.balance = (wallet.balance or 0) + PRICE
+        wallet.save(update_fields=["balance"])
+        done = LedgerTransaction.objects.create(
+            kind="grant", key=f"orm:{sale}", unit="CREDIT", subject_type="sale", subject_id=sale
+        )
+        LedgerEntry.objects.bulk_create(
+            [
+                LedgerEntry(transaction=done, wallet=wallet, amount=PRICE, balance_after=wallet.balance),
+                LedgerEntry(transaction=done, wallet=ISSUED, amount=-PRICE),
+            ]
+        )
+        CreditLot.objects.create(
+            wallet=wallet,
+            transaction=done,
+            category="paid",
+            amount=PRICE,
+            remaining=PRICE,
+            source_type="sale",
+            source_id=sale,
+        )
+        audit.record("credits.granted", ("sale", sale), user=user_id, new={"amount": PRICE})
+
+
+def spend_by_orm(user_id: UUID) -> None:
+    job = new_id()
     key = f"orm:{job}"
     with transaction.atomic():
         wallet = Wallet.objects.select_for_update().get(user_id=user_id, kind="credits", unit="CREDIT")
@@ -103,4 +153,13 @@ def check() -> None:
 
 
 if __name__ == "__main__":
-    obey({"atelier": atelier, "orm": orm}[sys.argv[1]], check)
+    does = {"atelier": (spend, grant), "orm": (spend_by_orm, grant_by_orm)}[sys.argv[1]]
+    obey(
+        {
+            "spend": lambda: does[0](anybody()),
+            "grant": lambda: does[1](anybody()),
+            "lots": lambda: does[0](full()),
+            "hot": lambda: does[0](hot()),
+        },
+        check,
+    )

@@ -99,4 +99,4 @@ if __name__ == "__main__":
         from bench.orders import obey
 
         IDS = dict(Account.objects.values_list("code", "pk"))
-        obey(spend, check)
+        obey({"spend": spend}, check)

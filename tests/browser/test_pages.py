@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,61 @@ def _link(person: Customer, subject: str, path: str) -> str:
     link = re.search(rf"http://\S+/{path}/\S+", mail["text"])
     assert link
     return link[0]
+
+
+@pytest.mark.usefixtures("boss")  # checks the books in the end
+@pytest.mark.parametrize(
+    "stack",
+    [
+        {
+            name: secrets.token_hex(20)
+            for name in (
+                *("STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRET"),
+                *("MONNIFY_API_KEY", "MONNIFY_SECRET_KEY", "MONNIFY_CONTRACT_CODE"),
+            )
+        }
+    ],
+    indirect=True,
+    ids=["keyed"],
+)
+def test_the_hosted_pages_of_stripe_and_monnify_take_the_money(stack: Stack, page: Page) -> None:  # noqa: F811
+    alice = Customer(stack, "alice@example.com")
+    alice.join()
+    page.route("http://localhost:5173/**", lambda route: route.fulfill(body="back in the shop"))
+
+    def order(**item: str) -> str:
+        hosted = {"flow": "hosted", "return_url": "http://localhost:5173/paid"}
+        payment = alice.ok("POST", "payments", key=item["gateway"], json=item | hosted)
+        page.goto(payment["checkout_url"])
+        return str(payment["id"])
+
+    def back_in_the_shop(payment: str) -> None:
+        expect(page.get_by_text("back in the shop")).to_be_visible()
+        assert f"payment={payment}" in page.url
+        assert alice.settled(payment)["status"] == "succeeded"
+
+    def pay_by_a_card_that_asks() -> None:
+        page.get_by_label("Test card").select_option("4000002500003155")
+        page.get_by_role("button", name="Pay", exact=True).click()
+        expect(page.get_by_text("3-D Secure: your bank asks")).to_be_visible()
+
+    payment = order(item="package:BASIC", gateway="stripe", currency="USD")
+    pay_by_a_card_that_asks()
+    page.get_by_role("button", name="It is not me").click()
+    expect(page.get_by_role("heading", name="Payment failed")).to_be_visible()
+    assert alice.balance()["available"] == 5
+    page.get_by_role("link", name="Back to the checkout").click()
+    pay_by_a_card_that_asks()
+    page.get_by_role("button", name="It is me").click()
+    back_in_the_shop(payment)
+    assert alice.balance()["available"] == 105
+
+    payment = order(item="wallet:primary:500000", gateway="monnify")
+    page.get_by_label("Method").select_option("CARD")
+    page.get_by_role("button", name="Pay", exact=True).click()
+    back_in_the_shop(payment)
+    (primary,) = [one for one in alice.ok("GET", "wallets")["results"] if one["kind"] == "primary"]
+    assert (primary["unit"], primary["balance"]) == ("NGN", 500_000)
 
 
 def test_the_documentation_is_served_by_us_and_lists_every_area(stack: Stack, page: Page) -> None:  # noqa: F811
