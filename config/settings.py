@@ -481,6 +481,7 @@ RATE_LIMITS: dict[str, tuple[int, int, str]] = {
     "failed_logins": (10, 3600, "ip"),
     "refresh": (30, 60, "session"),
     "generation": (10, 60, "user"),
+    "kie_videos": (5, 3600, "user"),
     "purchases": (10, 86_400, "user"),
     "sensitive": (3, 900, "user_or_ip"),
     "uploads": (10, 60, "user"),
@@ -499,6 +500,7 @@ RATE_LIMITS_FAIL_CLOSED = {
     "purchases",
     "sensitive",
     "generation",
+    "kie_videos",
 }
 METRICS_ALLOW = env.list("METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"])
 METRICS_TOKEN = secret("METRICS_TOKEN")

@@ -97,15 +97,36 @@ def photo(image: Any, found: dict[str, Any], options: dict[str, Any]) -> dict[st
 
 
 def output(image: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """A provider's picture, decoded to its last byte: its size, and a thumbnail."""
+    """A provider's picture, decoded to its last byte: its size, and a thumbnail.
+
+    Where it is to have a size that it has not, the picture itself comes before the thumbnail, cropped and scaled down.
+    """
     from PIL import Image
 
     image.load()
-    width, height = image.size
     profile = image.info.get("icc_profile")
+    whole, size = b"", options.get("size")
+    if size and image.size != tuple(size):
+        image = _flat(_srgb(_fitted(_eight_bit(image), *size), profile))
+        whole, profile = _jpeg(image, 92), None
+    width, height = image.size
     image = _eight_bit(image)
     image.thumbnail((options["max_side"], options["max_side"]), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return {"jpeg": _jpeg(_flat(_srgb(image, profile)), 85), "width": width, "height": height}
+    small = _jpeg(_flat(_srgb(image, profile)), 85)
+    return {"jpeg": whole + small, "width": width, "height": height, "whole_bytes": len(whole)}
+
+
+def _fitted(image: Any, width: int, height: int) -> Any:
+    """The middle of the picture in these proportions, scaled down to this size; never up."""
+    from PIL import Image
+
+    wide = min(image.width, max(1, round(image.height * width / height)))
+    high = min(image.height, max(1, round(image.width * height / width)))
+    left, top = (image.width - wide) // 2, (image.height - high) // 2
+    image = image.crop((left, top, left + wide, top + high))
+    if wide <= width or high <= height:
+        return image
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _box(image: Any, options: dict[str, Any]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from core.models import StoredObject
 log = structlog.get_logger("files")
 
 _TRY_AGAIN = timedelta(hours=1)
-_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif"}
+_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "video/mp4": "mp4"}
 
 
 def extension(content_type: str) -> str:

@@ -35,6 +35,8 @@ POINTS: dict[str, str] = {
     "generation.submit.committed": "the attempt is committed | the call that costs is not made",
     "generation.submit.answered": "the provider took the job | its id is not written down",
     "generation.submit.recorded": "the job runs | nobody has looked at it yet",
+    "generation.submit.made": "a synchronous answer is written down | nothing of it is stored",
+    "generation.stage.queued": "a stage is done and the next is queued | nobody has sent it",
     "generation.poll.claimed": "a running job is leased | the provider is not asked",
     "generation.poll.answered": "the provider said how the job stands | nothing is written down",
     "generation.poll.storing": "the job is storing | nothing is fetched",

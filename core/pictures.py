@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,13 @@ VIEW_SIDE = 4899  # squared: 24 megapixels
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What the decoder made of a file: `jpeg` is an anonymous temporary file, closed by whoever asked."""
+    """What the decoder made of a file: `jpeg` is an anonymous temporary file, closed by whoever asked.
+
+    `whole` is one too: the picture in the size asked for, as a JPEG, where the file does not have it.
+    """
 
     jpeg: IO[bytes]
+    whole: IO[bytes] | None
     bytes: int
     sha256: str
     width: int
@@ -77,37 +82,51 @@ def _check_size(file: IO[bytes], limit: int) -> None:
         raise UnsupportedMediaType("The file is empty.")
 
 
-def inspect(file: IO[bytes]) -> Picture:
+def inspect(file: IO[bytes], *, size: tuple[int, int] | None = None) -> Picture:
     """A provider's picture decoded to its last byte: `jpeg` is a thumbnail, width and height are the picture's.
 
+    With a `size` the picture is cropped in the middle to its proportions and scaled down to it, never up.
     Raises: UnsupportedMediaType, TooManyPixels, ImageUnreadable.
     """
-    return _decode(file, mode="output", max_side=THUMBNAIL_SIDE)
+    return _decode(file, mode="output", max_side=THUMBNAIL_SIDE, size=size)
 
 
-def _decode(file: IO[bytes], *, mode: str, max_side: int) -> Picture:
+def _decode(file: IO[bytes], *, mode: str, max_side: int, size: tuple[int, int] | None = None) -> Picture:
     file.flush()
     file.seek(0)
     options = {
         "mode": mode,
+        "size": size,
         "max_side": max_side,
         "max_pixels": settings.PHOTO_MAX_PIXELS,
         "memory_bytes": _MEMORY_BYTES,
         "cpu_s": _CPU_S,
     }
-    made = tempfile.TemporaryFile()  # noqa: SIM115  handed to the caller
+    made: Any = tempfile.TemporaryFile()  # noqa: SIM115  handed to the caller
     try:
         report = _run(options, file, made)
-        size = made.seek(0, 2)
-        if not size:
+        whole: IO[bytes] | None = None
+        if whole_bytes := report.pop("whole_bytes", 0):
+            whole, made = made, _cut_off(made, whole_bytes)
+        length = made.seek(0, 2)
+        if not length:
             raise ImageUnreadable
         made.seek(0)
         digest = hashlib.file_digest(made, "sha256").hexdigest()
         made.seek(0)
-        return Picture(jpeg=made, bytes=size, sha256=digest, original_bytes=file.seek(0, 2), **report)
+        return Picture(jpeg=made, whole=whole, bytes=length, sha256=digest, original_bytes=file.seek(0, 2), **report)
     except BaseException:
         made.close()
         raise
+
+
+def _cut_off(file: IO[bytes], at: int) -> IO[bytes]:
+    """Leave the file its first so many bytes. Returns the rest."""
+    rest = tempfile.TemporaryFile()  # noqa: SIM115  handed to the caller
+    file.seek(at)
+    shutil.copyfileobj(file, rest)
+    file.truncate(at)
+    return rest
 
 
 def _run(options: dict[str, Any], source: IO[bytes], target: IO[bytes]) -> dict[str, Any]:

@@ -17,6 +17,12 @@ class Moderated(Error):
     message = "The text asks for something we do not make; nothing was charged."
 
 
+class NotSold(Error):
+    code = "not_sold"
+    status = 400
+    message = "This combination is not sold; `details` says which."
+
+
 class OperationUnavailable(Error):
     code = "operation_unavailable"
     status = 503

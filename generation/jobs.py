@@ -20,10 +20,10 @@ from core import http
 from core import jobs as wake_ups
 from core.errors import Invalid, NotFound, detail
 from core.killpoints import reach
-from generation import avatar_limit, moderation, operations, outputs, photos, quotes
+from generation import avatar_limit, moderation, operations, outputs, photos, prompts, quotes
 from generation.engine import finish, moves
 from generation.errors import CancelLimitReached, ConsentRequired, NotRetryable, TooLateToCancel
-from generation.models import TERMINAL, Asset, Avatar, Consent, Generation, JobPhoto, Kind, Photo, State
+from generation.models import TERMINAL, Asset, Avatar, Consent, Generation, JobPhoto, Kind, Operation, Photo, State
 
 CONSENT_WORDING = "2026-11"
 MAX_RETRIES = 3
@@ -43,28 +43,32 @@ class Request:
     quote: str | None = None
     avatar_id: UUID | None = None
 
+    @property
+    def has_picture(self) -> bool:
+        return bool(self.photo_ids) or self.image_url is not None
+
 
 @audit.writes("generation")
 def create(*, user: Any, request: Request) -> Generation:
     """Accept an order: moderation, price, the row, audit, and the hold last, all or nothing.
 
     Locks: the photos, then the wallet.
-    Raises: ConsentRequired, Invalid, NotFound, OperationUnavailable, Moderated, QuoteMismatch, QuoteExpired,
+    Raises: ConsentRequired, Invalid, NotSold, NotFound, OperationUnavailable, Moderated, QuoteMismatch, QuoteExpired,
         InsufficientCredits, DebtOutstanding; nothing is kept then.
     Enqueues: the workers of its queue.
     """
     operation = operations.choose(request.kind, request.operation)
-    operations.check_params(operation, request.params)
-    _check_inputs(operation.photos_min, operation.photos_max, request)
-    if operation.needs_consent and request.consent is not True:
+    params = operations.complete(operation, request.params)
+    _check_inputs(operation, request)
+    shows_faces = operation.needs_consent and request.has_picture
+    if shows_faces and request.consent is not True:
         raise ConsentRequired
     with transaction.atomic():
         inputs = photos.lock_usable(user=user, ids=list(request.photo_ids))
-        moderation.check(operations.texts(operation, request.params))
-        price = operations.price(operation, request.params)
+        moderation.check(operations.texts(operation, params))
+        price = operations.price(operation, params)
         if request.quote is not None:
-            price = quotes.honour(request.quote, user=user, operation=operation, params=request.params)
-        params = dict(request.params) | ({"image_url": request.image_url} if request.image_url else {})
+            price = quotes.honour(request.quote, user=user, operation=operation, params=params)
         job = Generation.objects.create(
             user=user,
             kind=operation.kind,
@@ -74,20 +78,21 @@ def create(*, user: Any, request: Request) -> Generation:
             model=operation.model,
             queue=operations.queue(operation),
             terms=operations.snapshot(operation),
-            params=params,
+            params=params | ({"image_url": request.image_url} if request.image_url else {}),
+            data=prompts.reworded(params, max_length=operation.limits.get("prompt", {}).get("max_length", 0)),
             price=price,
             deadline_at=Now() + deadline(operation.kind),
         )
         job.refresh_from_db(fields=["created_at", "deadline_at", "next_at", "round_started_at"])
         _attach(job, inputs)
-        if operation.needs_consent:
+        if shows_faces:
             Consent.objects.create(user=user, generation=job, wording=CONSENT_WORDING)
         audit.record(
             "generation.created",
             job,
             user=user,
             new={"state": job.state, "operation": job.operation, "price": price},
-            metadata={"photos": [photo.pk for photo in inputs], "consent": CONSENT_WORDING},
+            metadata={"photos": [photo.pk for photo in inputs], "consent": CONSENT_WORDING if shows_faces else None},
         )
         _hold(job)
         wake_ups.wake(moves.WAKES[job.queue])
@@ -100,7 +105,8 @@ def deadline(kind: str) -> timedelta:
     return timedelta(seconds=settings.GENERATION_DEADLINES_S[kind])
 
 
-def _check_inputs(photos_min: int, photos_max: int, request: Request) -> None:
+def _check_inputs(operation: Operation, request: Request) -> None:
+    photos_min, photos_max = operation.photos_min, operation.photos_max
     count = len(request.photo_ids) + bool(request.image_url)
     if photos_max and request.photo_ids and request.image_url:
         raise Invalid(details=[detail("one_of", "Send either photo or image_url, not both.", "image_url")])
@@ -108,6 +114,9 @@ def _check_inputs(photos_min: int, photos_max: int, request: Request) -> None:
         raise Invalid(details=[detail("required", "Send photo (an uploaded photo's id) or image_url.", "photo")])
     if count > photos_max or len(set(request.photo_ids)) != len(request.photo_ids):
         raise Invalid(details=[detail("too_many", f"At most {photos_max} different photos.", "photo")])
+    for name, limit in operation.limits.items():
+        if limit.get("required") == "without_picture" and not count and name not in request.params:
+            raise Invalid(details=[detail("required", f"Send {name}, photo or image_url.", name)])
     if request.image_url is not None:
         try:
             http.check_public(request.image_url)
@@ -189,7 +198,7 @@ def retry(*, user: Any, job_id: UUID) -> Generation:
     """Order a failed job again: the next round, its own hold and deadline, at the lower of the two prices.
 
     Locks: the job, its photos, then the wallet; of an avatar, the person's places after the job.
-    Raises: NotFound, NotRetryable, AvatarLimitReached, OperationUnavailable, Moderated, InsufficientCredits,
+    Raises: NotFound, NotRetryable, AvatarLimitReached, OperationUnavailable, NotSold, Moderated, InsufficientCredits,
         DebtOutstanding.
     Enqueues: the workers of its queue.
     """

@@ -50,7 +50,7 @@ def _forget_words(user: Any) -> None:
     """What they typed, and what we told providers of it. What a job was and cost stays: it is in the books."""
     with transaction.atomic():
         closed = Generation.objects.filter(user=user, finished_at__isnull=False, deleted_at__isnull=False)
-        words = closed.exclude(params={}).update(params={})
+        words = closed.exclude(params={}, data={}).update(params={}, data={})
         Attempt.objects.filter(generation__in=closed).exclude(request={}, answer={}).update(request={}, answer={})
         named = Photo.objects.filter(user=user, deleted_at__lte=Now()).exclude(filename="")
         named.update(filename="", title="", description="", camera_make="", camera_model="", focal_length_mm=None)

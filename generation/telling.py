@@ -15,7 +15,7 @@ _PHOTO = (
     "focal_length_mm",
 )  # fmt: skip
 _JOB = (
-    "id", "created_at", "kind", "operation", "avatar", "params", "price", "state", "error_code", "finished_at",
+    "id", "created_at", "kind", "operation", "avatar", "params", "data", "price", "state", "error_code", "finished_at",
     "deleted_at",
 )  # fmt: skip
 _AVATAR = (

@@ -34,6 +34,8 @@ KEPT = {
     "users_me_partial_update": {"first_name", "last_name", "bio"},
     "photos_create": {"title", "description"},
     "headshots_create": {"name", "style_prompt"},
+    "images_create": {"name", "prompt"},
+    "videos_create": {"name", "prompt", "water_mark"},
     "avatars_create": {"name", "description", "style"},
     "avatars_update": {"name", "description"},
     "avatars_partial_update": {"name", "description"},
@@ -42,6 +44,7 @@ KEPT = {
 MATCHED = {
     *("email", "password", "new_password", "current_password", "token", "refresh", "otp", "locale", "username"),
     *("item", "package", "plan", "avatar", "currency", "return_url", "operation", "quote", "image_url", "name_of_key"),
+    *("size", "quality", "aspect_ratio", "style"),
     *("razorpay_order_id", "razorpay_payment_id", "razorpay_signature", "payment_intent", "transaction_reference"),
 }
 
@@ -78,7 +81,7 @@ def test_every_text_of_the_schema_is_known_here() -> None:
 @pytest.fixture
 def written(settings: Any, tmp_path: Any, db: None, monkeypatch: Any) -> User:
     """Somebody who has typed it wherever one can."""
-    settings.XAI_API_KEY = "xai-test"
+    settings.XAI_API_KEY = settings.KIE_API_KEY = "test"
     monkeypatch.setitem(providers.REGISTRY, "xai", "tests.generation.standin.Standin")
     settings.MEDIA_ROOT = tmp_path
     settings.RATELIMIT_ENABLE = False
@@ -98,6 +101,12 @@ def written(settings: Any, tmp_path: Any, db: None, monkeypatch: Any) -> User:
     order = {"photo": photo.json()["id"], "consent": True, "name": HOSTILE, "style_prompt": HOSTILE}
     job = client.post("/api/v1/headshots", order, format="json", headers={"Idempotency-Key": "k"})
     assert job.status_code == 202, job.content
+    asked = {"name": HOSTILE, "prompt": f"{HOSTILE}\n{HOSTILE}"}
+    film = asked | {"operation": "video.kie", "water_mark": HOSTILE}
+    for path, order in (("images", asked), ("videos", film)):
+        job = client.post(f"/api/v1/{path}", order, format="json", headers={"Idempotency-Key": "k"})
+        assert job.status_code == 202, job.content
+        assert job.json()["params"].items() >= {name: order[name] for name in order if name != "operation"}.items()
     order = {"name": HOSTILE, "description": HOSTILE, "style": HOSTILE}
     avatar = client.post("/api/v1/avatars", order, format="json", headers={"Idempotency-Key": "k"})
     assert avatar.status_code == 202, avatar.content

@@ -20,9 +20,7 @@ class Throttle(BaseThrottle):
     def allow_request(self, request: Request, view: APIView) -> bool:
         if not settings.RATELIMIT_ENABLE:
             return True
-        scopes = getattr(view, "throttle_scopes", [])
-        if isinstance(scopes, dict):
-            scopes = scopes.get(getattr(view, "action", ""), [])
+        scopes = view.scopes(request) if hasattr(view, "scopes") else []
         if scopes and _is_repetition(request):
             scopes = []  # asking again with the same key is the same act, and was counted
         tightest: ratelimit.Usage | None = None

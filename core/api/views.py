@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
 from core.errors import Error
@@ -19,3 +20,9 @@ class ViewSet(GenericViewSet[Any]):
     errors: ClassVar[list[type[Error]] | dict[str, list[type[Error]]]] = []
     throttle_scopes: ClassVar[list[str] | dict[str, list[str]]] = []
     lookup_value_converter = "uuid"
+
+    def scopes(self, request: Request) -> list[str]:
+        """The rate limits of this request, beyond `general`."""
+        if isinstance(self.throttle_scopes, dict):
+            return self.throttle_scopes.get(self.action or "", [])
+        return self.throttle_scopes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
 from django.utils.html import format_html
 from unfold.admin import TabularInline
@@ -29,7 +29,17 @@ class _Inline(TabularInline):
 
 class AttemptInline(_Inline):
     model = Attempt
-    fields = ["created_at", "round", "n", "provider", "outcome", "provider_job_id", "latency_ms", "provider_cost"]
+    fields = [
+        "created_at",
+        "round",
+        "stage",
+        "n",
+        "provider",
+        "outcome",
+        "provider_job_id",
+        "latency_ms",
+        "provider_cost",
+    ]
     readonly_fields = fields
 
 
@@ -73,11 +83,18 @@ class GenerationAdmin(ReadOnlyModelAdmin):
     ordering = ["-created_at"]
     date_hierarchy = None
     exclude = ["lease_token"]
+    readonly_fields = ["cost_to_us"]
     inlines = [AttemptInline, AssetInline]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         found: QuerySet[Generation] = super().get_queryset(request)
         return found.prefetch_related("assets__thumbnail")
+
+    @admin.display(description="what providers charged us, all attempts and stages")
+    def cost_to_us(self, job: Generation) -> str:
+        units = job.attempts.exclude(provider_cost=None).order_by("cost_unit").values("cost_unit")
+        sums = units.annotate(total=Sum("provider_cost")).values_list("total", "cost_unit")
+        return ", ".join(f"{total.normalize():f} {unit}" for total, unit in sums) or "-"
 
     @admin.display(description="output")
     def output(self, job: Generation) -> str:
@@ -101,6 +118,7 @@ class AttemptAdmin(ReadOnlyModelAdmin):
         "error_code",
     ]
     list_select_related = ["generation"]
+    exclude = ["made"]
     list_filter = ["provider", "outcome"]
     search_fields = ["id__exact", "generation__id__exact", "provider_job_id__exact", "token__exact"]
     ordering = ["-created_at"]

@@ -17,7 +17,7 @@ from core.errors import NotFound
 from generation import avatar_limit, avatars, errors, queries
 from generation.api import avatar_serializers as serializers
 from generation.api.filters import AvatarFilter
-from generation.api.generations import _accepted, _Jobs
+from generation.api.orders import JobsViewSet, accepted
 from generation.api.serializers import JobSerializer
 from generation.models import Avatar, AvatarStatus
 
@@ -40,7 +40,7 @@ _AVATAR = OpenApiExample(
 _EDIT = OpenApiExample("rename", value={"name": "Mira Vale"}, request_only=True)
 
 
-class AvatarViewSet(_Jobs):
+class AvatarViewSet(JobsViewSet):
     queryset = Avatar.objects.none()
     serializer_class = serializers.AvatarSerializer
     filterset_class = AvatarFilter
@@ -160,4 +160,4 @@ class AvatarViewSet(_Jobs):
         body = serializers.ThumbnailOrderSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         quote = body.validated_data.get("quote")
-        return _accepted(avatars.regenerate_thumbnail(user=request.user, avatar_id=pk, quote=quote))
+        return accepted(avatars.regenerate_thumbnail(user=request.user, avatar_id=pk, quote=quote))

@@ -9,7 +9,7 @@ from core.api.filters import MomentFilter
 from generation.models import Avatar, AvatarStatus, Generation, Kind, State
 
 
-class HeadshotFilter(filters.FilterSet):
+class OneKindFilter(filters.FilterSet):
     status = filters.MultipleChoiceFilter(field_name="state", choices=State.choices)
     created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
     created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
@@ -19,7 +19,7 @@ class HeadshotFilter(filters.FilterSet):
         fields: list[str] = []
 
 
-class GenerationFilter(HeadshotFilter):
+class GenerationFilter(OneKindFilter):
     kind = filters.ChoiceFilter(choices=Kind.choices)
     avatar = filters.UUIDFilter(field_name="avatar_id")
 

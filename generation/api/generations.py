@@ -1,4 +1,4 @@
-"""headshots and generations"""
+"""generations"""
 
 from __future__ import annotations
 
@@ -22,99 +22,39 @@ from core.api.public import kept
 from core.api.serializers import refuse_fields
 from core.api.views import ViewSet
 from core.errors import Invalid, NotFound, detail
-from generation import errors, jobs, moderation, operations, queries, quotes
+from generation import errors, jobs, operations, queries, quotes
 from generation.api import serializers
-from generation.api.filters import GenerationFilter, HeadshotFilter
+from generation.api.filters import GenerationFilter
+from generation.api.orders import JobsViewSet, accepted
 from generation.models import Generation, Kind, Operation
 
-_DENIALS = (errors.Moderated, InsufficientCredits, DebtOutstanding)
-_HEADSHOT = OpenApiExample(
-    "headshot",
-    value={
-        "photo": "0193f7a2-c1d8-7b1c-9d3e-5f60718293a4",
-        "consent": True,
-        "style_prompt": "dark suit, plain grey background",
-    },
-    request_only=True,
-)
+_QUOTES = [
+    OpenApiExample("headshot", value={"operation": "headshot", "params": {}}, request_only=True),
+    OpenApiExample(
+        "pictures", value={"operation": "image", "params": {"quality": "hd", "count": 2}}, request_only=True
+    ),
+    OpenApiExample(
+        "film", value={"operation": "video.kie", "params": {"duration": 8, "quality": "720p"}}, request_only=True
+    ),
+]
 _KIND = OpenApiParameter("kind", str, enum=list(Kind.values))
 
 
-def _accepted(job: Generation) -> Response:
-    """202: where to look, and when next."""
-    where = {"Location": f"/api/v1/generations/{job.pk}", "Retry-After": "2"}
-    return Response(serializers.JobSerializer(job).data, status=status.HTTP_202_ACCEPTED, headers=where)
-
-
-class _Jobs(ViewSet):
-    """A refusal is kept after the refused transaction has rolled back: nothing inside it would last."""
-
-    def handle_exception(self, exc: Exception) -> Response:
-        if isinstance(exc, _DENIALS) and self.request.method == "POST":
-            moderation.record_denial(user=self.request.user, asked=self.request.path, refusal=exc)
-        return super().handle_exception(exc)
-
-
-class HeadshotViewSet(_Jobs):
-    queryset = Generation.objects.none()
-    serializer_class = serializers.JobSerializer
-    filterset_class = HeadshotFilter
-    errors = {
-        "create": [
-            errors.ConsentRequired,
-            NotFound,
-            errors.Moderated,
-            errors.OperationUnavailable,
-            errors.QuoteMismatch,
-            errors.QuoteExpired,
-            InsufficientCredits,
-            DebtOutstanding,
-        ]
-    }
-    throttle_scopes = {"create": ["generation"]}
-
-    def get_queryset(self) -> QuerySet[Generation]:
-        return queries.jobs(self.request.user).filter(kind=Kind.HEADSHOT)
-
-    @extend_schema(
-        operation_id="headshots_create",
-        summary="Order a headshot",
-        description=(
-            "Holds the price, then works in the background. It ends as exactly one of: the picture in our storage and "
-            "the price spent, or the price released in full. A picture behind `image_url` is fetched by the job."
-        ),
-        request=serializers.HeadshotSerializer,
-        responses={202: serializers.JobSerializer},
-        examples=[_HEADSHOT],
-    )
-    @idempotent(required=True)
-    def create(self, request: Request) -> Response:
-        body = serializers.HeadshotSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        return _accepted(jobs.create(user=request.user, request=body.as_request()))
-
-    @extend_schema(
-        operation_id="headshots_list", summary="My headshots", responses=serializers.JobSerializer(many=True)
-    )
-    def list(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(serializers.JobSerializer(page, many=True).data)
-
-
-class GenerationViewSet(_Jobs):
+class GenerationViewSet(JobsViewSet):
     queryset = Generation.objects.none()
     serializer_class = serializers.JobSerializer
     filterset_class = GenerationFilter
     errors = {
         "download": [errors.NotFinished, NotFound, Invalid],
         "stats": [Invalid],
-        "quote": [errors.OperationUnavailable],
+        "quote": [errors.OperationUnavailable, errors.NotSold],
         "cancel": [errors.TooLateToCancel, errors.CancelLimitReached],
         "destroy": [errors.TooLateToCancel, errors.CancelLimitReached],
         "retry": [
             errors.NotRetryable,
             errors.Moderated,
             errors.OperationUnavailable,
+            errors.NotSold,
             InsufficientCredits,
             DebtOutstanding,
         ],
@@ -194,14 +134,13 @@ class GenerationViewSet(_Jobs):
         description="Binding for ten minutes, for you and these parameters.",
         request=serializers.QuoteSerializer,
         responses={200: serializers.QuotedSerializer},
-        examples=[OpenApiExample("headshot", value={"operation": "headshot", "params": {}}, request_only=True)],
+        examples=_QUOTES,
     )
     def quote(self, request: Request) -> Response:
         body = serializers.QuoteSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         operation = operations.named(body.validated_data["operation"])
-        params = body.validated_data["params"]
-        operations.check_params(operation, params)
+        params = operations.complete(operation, body.validated_data["params"], is_order=False)
         offer = quotes.offer(user=request.user, operation=operation, params=params)
         answer = {
             "operation": operation.code,
@@ -234,7 +173,7 @@ class GenerationViewSet(_Jobs):
     @idempotent(required=True)
     def retry(self, request: Request, pk: UUID) -> Response:
         refuse_fields(request.data)
-        return _accepted(jobs.retry(user=request.user, job_id=pk))
+        return accepted(jobs.retry(user=request.user, job_id=pk))
 
 
 class OperationViewSet(ViewSet):

@@ -21,8 +21,8 @@ _STEPS = {
 }
 
 
-class ConsentField(serializers.BooleanField):
-    """Exactly `true`: a string or a number is not a person's word."""
+class YesNoField(serializers.BooleanField):
+    """Exactly `true` or `false`: a string or a number is not a person's word."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -59,27 +59,69 @@ class UploadUrlSerializer(Serializer):
     description = TextField(required=False, allow_blank=True, max_length=1000, has_lines=True)
 
 
-class HeadshotSerializer(Serializer):
-    photo = serializers.UUIDField(required=False, help_text="An uploaded photo with one face.")
-    image_url = TextField(required=False, max_length=2000, help_text="Instead of `photo`: a public https:// address.")
-    consent = ConsentField(required=False, default=False, help_text="The person pictured agrees; must be true.")
+class OrderSerializer(Serializer):
+    """An order of one kind. What its parameters may be, the operation's row says; here are their types."""
+
+    kind: Kind
+
     name = TextField(required=False, allow_blank=True, help_text="Your own name for it.")
-    style_prompt = TextField(required=False, allow_blank=True, has_lines=True, help_text="Absent: a professional look.")
     operation = TextField(required=False, max_length=40, help_text="An operation's code; absent: the default.")
     quote = TextField(required=False, max_length=1000, help_text="From generations/quote: the price cannot rise.")
 
     def as_request(self) -> jobs.Request:
         """The validated body as the engine's request; empty texts are absent ones."""
-        given = self.validated_data
+        given = dict(self.validated_data)
+        photo = given.pop("photo", None)
+        around = {name: given.pop(name, None) for name in ("operation", "image_url", "quote")}
         return jobs.Request(
-            kind=Kind.HEADSHOT,
-            operation=given.get("operation"),
-            params={name: given[name] for name in ("name", "style_prompt") if given.get(name)},
-            photo_ids=[given["photo"]] if "photo" in given else [],
-            image_url=given.get("image_url"),
-            consent=given["consent"],
-            quote=given.get("quote"),
+            kind=self.kind,
+            photo_ids=[photo] if photo else [],
+            avatar_id=given.pop("avatar", None),
+            consent=given.pop("consent", False),
+            params={name: value for name, value in given.items() if value != ""},
+            **around,
         )
+
+
+class HeadshotSerializer(OrderSerializer):
+    kind = Kind.HEADSHOT
+
+    photo = serializers.UUIDField(required=False, help_text="An uploaded photo with one face.")
+    image_url = TextField(required=False, max_length=2000, help_text="Instead of `photo`: a public https:// address.")
+    consent = YesNoField(required=False, default=False, help_text="The person pictured agrees; must be true.")
+    style_prompt = TextField(required=False, allow_blank=True, has_lines=True, help_text="Absent: a professional look.")
+
+
+class ImageSerializer(OrderSerializer):
+    kind = Kind.IMAGE
+
+    prompt = TextField(required=False, allow_blank=True, has_lines=True, help_text="What it shows.")
+    size = TextField(required=False, help_text="Width x height in pixels, such as 1024x1024.")
+    quality = TextField(required=False, help_text="standard, hd or premium.")
+    avatar = serializers.UUIDField(required=False, help_text="An avatar that is in it, as in all pictures of it.")
+    count = IntegerField(required=False, help_text="How many: all of them are made, or none is charged.")
+    optimize_prompt = YesNoField(required=False, help_text="Let a model word the prompt better; yours is kept.")
+
+
+class VideoSerializer(OrderSerializer):
+    kind = Kind.VIDEO
+
+    prompt = TextField(required=False, allow_blank=True, has_lines=True, help_text="What happens in it.")
+    photo = serializers.UUIDField(required=False, help_text="An uploaded photo that it begins with.")
+    image_url = TextField(required=False, max_length=2000, help_text="Instead of `photo`: a public https:// address.")
+    consent = YesNoField(required=False, default=False, help_text="With a picture: the person pictured agrees.")
+    duration = IntegerField(required=False, help_text="Seconds.")
+    quality = TextField(required=False, help_text="720p or 1080p, where it is sold.")
+    aspect_ratio = TextField(required=False, help_text="Such as 16:9; a picture decides for itself.")
+    style = TextField(  # type: ignore[assignment]  # a field's own attribute, which DRF gives back to its instances
+        required=False, help_text="natural, cinematic or artistic, where it is sold."
+    )
+    with_audio = YesNoField(required=False, help_text="False takes the sound away, where it is sold.")
+    triggers = serializers.ListField(
+        child=TextField(), required=False, max_length=20, help_text="Sounds to listen to, at most three, where sold."
+    )
+    water_mark = TextField(required=False, allow_blank=True, help_text="A text in the corner, where it is sold.")
+    optimize_prompt = YesNoField(required=False, help_text="Let a model word the prompt better; yours is kept.")
 
 
 class QuoteSerializer(Serializer):
@@ -158,7 +200,7 @@ class JobSerializer(serializers.ModelSerializer[Generation]):
     avatar = serializers.UUIDField(
         source="avatar_id", allow_null=True, help_text="The one that it makes, or that is in what it makes."
     )
-    params = serializers.DictField()
+    params = serializers.DictField(help_text="As they were ordered, the operation's defaults among them.")
 
     class Meta:
         model = Generation
@@ -175,6 +217,7 @@ class JobSerializer(serializers.ModelSerializer[Generation]):
             "charged",
             "round",
             "params",
+            "data",
             "photos",
             "avatar",
             "outputs",
@@ -184,6 +227,9 @@ class JobSerializer(serializers.ModelSerializer[Generation]):
             "finished_at",
         )
         read_only_fields = fields
+        extra_kwargs = {
+            "data": {"help_text": "What was made besides files; `optimized_prompt`, where the prompt was worded anew."}
+        }
 
     @extend_schema_field({"type": ["string", "null"], "description": "What is being done, in one word."})
     def get_step(self, job: Generation) -> str | None:

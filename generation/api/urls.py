@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.urls import path
 
 from generation.api.avatars import AvatarViewSet
-from generation.api.generations import GenerationViewSet, HeadshotViewSet, OperationViewSet
+from generation.api.generations import GenerationViewSet, OperationViewSet
+from generation.api.orders import HeadshotViewSet, ImageViewSet, VideoViewSet
 from generation.api.photos import PhotoViewSet, UploadViewSet
 
 urlpatterns = [
@@ -30,6 +31,8 @@ urlpatterns = [
         name="avatar-thumbnail",
     ),
     path("headshots", HeadshotViewSet.as_view({"get": "list", "post": "create"}), name="headshots"),
+    path("images", ImageViewSet.as_view({"get": "list", "post": "create"}), name="images"),
+    path("videos", VideoViewSet.as_view({"get": "list", "post": "create"}), name="videos"),
     path("generations", GenerationViewSet.as_view({"get": "list"}), name="generations"),
     path("generations/operations", OperationViewSet.as_view({"get": "list"}), name="operations"),
     path("generations/stats", GenerationViewSet.as_view({"get": "stats"}), name="generation-stats"),

@@ -75,7 +75,8 @@ def _wait_or_resend(job_id: UUID) -> bool:
         job = waited.select_for_update(of=("self",), no_key=True).first()
         if job is None:
             return False
-        starts = Attempt.objects.filter(generation=job, round=job.round, outcome__in=_MAY_HAVE_STARTED).count()
+        tries = Attempt.objects.filter(generation=job, round=job.round, stage=job.stage)
+        starts = tries.filter(outcome__in=_MAY_HAVE_STARTED).count()
         if starts >= MAX_STARTS:
             Generation.objects.filter(pk=job.pk).update(next_at=F("deadline_at"))
         else:
@@ -94,7 +95,7 @@ def adopt(attempt: Attempt, provider_job_id: str) -> bool:
     """
     with transaction.atomic():
         job = Generation.objects.select_for_update(of=("self",), no_key=True).get(pk=attempt.generation_id)
-        current = Q(attempt=attempt, round=attempt.round)
+        current = Q(attempt=attempt, round=attempt.round, stage=attempt.stage)
         runs = moves.move(job.pk, State.RUNNING, where=current, next_at=Now())
         taken: dict[str, Any] = {"provider_job_id": provider_job_id, "outcome": Outcome.RUNNING}
         if not runs:

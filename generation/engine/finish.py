@@ -4,7 +4,7 @@ whoever changes that row has decided, everybody else does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from billing import ledger
 from core import files, jobs
 from core.killpoints import reach
 from core.models import StoredObject
-from generation.engine import moves
+from generation.engine import avatars, moves
 from generation.models import Asset, Attempt, Generation, Kind, Outcome, State
 from notifications import outbox
 
@@ -63,11 +63,12 @@ class Output:
 
 
 @audit.writes("generation")
-def succeed(job_id: UUID, *, token: UUID, outputs: Sequence[Output]) -> bool:
+def succeed(job_id: UUID, *, token: UUID, outputs: Sequence[Output], data: Mapping[str, Any] | None = None) -> bool:
     """Settle: the job, its assets, the capture, the mail, the audit row. Returns whether it was ours to settle.
 
+    `data` is what was made besides files.
     Idempotent: by the job's state and lease.
-    Locks: the job, then its hold's wallet.
+    Locks: the job, its avatar, then its hold's wallet.
     """
     with transaction.atomic():
         if not moves.move(job_id, State.SUCCEEDED, where=moves.mine(token), progress=100):
@@ -75,8 +76,13 @@ def succeed(job_id: UUID, *, token: UUID, outputs: Sequence[Output]) -> bool:
         reach("generation.finish.decided")
         job = Generation.objects.select_related("attempt", "user").get(pk=job_id)
         assert job.attempt is not None
-        _keep(job, job.attempt, outputs)
+        made = _keep(job, job.attempt, outputs)
+        if job.kind == Kind.AVATAR:
+            avatars.keep(job, data=data or {}, made=made)
+        if data:
+            Generation.objects.filter(pk=job.pk).update(data=job.data | dict(data))
         Attempt.objects.filter(pk=job.attempt.pk).update(outcome=Outcome.SUCCEEDED)
+        _forget_made(job)
         ledger.capture(key=job.hold_key)
         reach("generation.finish.settled")
         _mail(job, 0, {"credits_used": job.price, **_named(job)})
@@ -93,10 +99,10 @@ def succeed(job_id: UUID, *, token: UUID, outputs: Sequence[Output]) -> bool:
     return True
 
 
-def _keep(job: Generation, attempt: Attempt, outputs: Sequence[Output]) -> None:
+def _keep(job: Generation, attempt: Attempt, outputs: Sequence[Output]) -> list[Asset]:
     written = [found for output in outputs for found in (output.file, output.thumbnail) if found is not None]
     files.adopt(found.pk for found in written)
-    Asset.objects.bulk_create(
+    return Asset.objects.bulk_create(
         Asset(
             generation=job,
             attempt=attempt,
@@ -145,6 +151,7 @@ def _give_back(job_id: UUID, to: State, *, code: str, where: Q, outcome: Outcome
         job = Generation.objects.select_related("attempt", "user").get(pk=job_id)
         if job.attempt is not None:
             _leave(job.attempt, outcome, code, detail)
+        _forget_made(job)
         ledger.release(key=job.hold_key)
         reach("generation.finish.settled")
         _mail(job, 1, {"reason": REASONS[code], "credits_returned": job.price, **_named(job)})
@@ -163,14 +170,19 @@ def _give_back(job_id: UUID, to: State, *, code: str, where: Q, outcome: Outcome
 
 def _leave(attempt: Attempt, outcome: Outcome, code: str, detail: str) -> None:
     """Close the last attempt. What it may still make at the provider is to be deleted, and its cost learnt."""
-    if attempt.outcome in (Outcome.NOT_STARTED, Outcome.FAILED):
+    if attempt.outcome in (Outcome.NOT_STARTED, Outcome.FAILED, Outcome.SUCCEEDED):
         return
-    if attempt.provider_job_id is None and outcome is Outcome.ABANDONED:
+    if attempt.provider_job_id is None and outcome is Outcome.ABANDONED and not attempt.made:
         outcome = Outcome.UNKNOWN  # the call's own answer, or a late callback, may still name it
     changes: dict[str, Any] = {"outcome": outcome, "error_code": code, "error_message": detail[:300]}
-    if outcome is Outcome.ABANDONED:
+    if outcome is Outcome.ABANDONED and attempt.provider_job_id is not None:
         changes["discard_at"] = Now()
     Attempt.objects.filter(pk=attempt.pk).update(**changes)
+
+
+def _forget_made(job: Generation) -> None:
+    """What attempts kept of answers was for those who would go on; nobody does now."""
+    Attempt.objects.filter(generation=job, round=job.round).exclude(made={}).update(made={})
 
 
 def _named(job: Generation) -> dict[str, Any]:

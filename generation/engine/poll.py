@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from core.killpoints import reach
 from generation import providers
-from generation.engine import finish, moves, store, throughput
+from generation.engine import finish, moves, orders, stages, store, throughput
 from generation.engine.scripts import Script
 from generation.models import Attempt, Generation, Outcome, State
 from generation.providers.base import ProviderError, Seen, Unavailable
@@ -59,8 +59,11 @@ def script(job: Generation, token: UUID, now: datetime) -> Script:
     _note(attempt, seen)
     match seen.status:
         case "running":
-            progress = max(job.progress, seen.progress)
+            progress = max(job.progress, ((job.stage - 1) * 100 + seen.progress) // orders.stages(job))
             moves.put_back(job.pk, token, after_s=wait_s, unknown=False, progress=progress, step="rendering")
+        case "succeeded" if not orders.is_last_stage(job):
+            if stages.go_on(job, token, attempt, seen.outputs):
+                reach("generation.stage.queued")
         case "succeeded":
             step: dict[str, Any] = {"lease_until": Now() + moves.lease(), "progress": 90, "step": "storing"}
             if moves.move(job.pk, State.STORING, where=moves.mine(token), **step):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -13,33 +14,21 @@ import structlog
 from django.conf import settings
 from django.db.models import F
 
-from core import clock, files, http, pictures, storage
-from core.errors import Error
+from core import clock, files, http, storage
 from core.killpoints import reach
 from core.models import StoredObject
 from generation import keys, providers
-from generation.engine import finish, moves
+from generation.engine import finish, moves, orders
 from generation.engine.finish import Output
+from generation.engine.proof import BadOutput, Proved, prove
 from generation.engine.scripts import Call, Script
-from generation.models import Attempt, Generation, Kind
+from generation.models import Attempt, Generation
 from generation.providers.base import ProviderError, Seen
 
 log = structlog.get_logger("engine")
 
 FETCH_TIMEOUT_S = 60
 _TRIES = 3
-
-# What a kind's outputs may be. The provider's word and the file's name say nothing; the decoder does.
-_PICTURES = ("image/png", "image/jpeg", "image/webp")
-CONTENT_TYPES: dict[str, tuple[str, ...]] = {
-    Kind.HEADSHOT: _PICTURES,
-    Kind.IMAGE: _PICTURES,
-    Kind.AVATAR: _PICTURES,
-}
-
-
-class BadOutput(Exception):
-    """What came is not what a job of this kind makes."""
 
 
 class StorageFailed(Exception):
@@ -49,22 +38,26 @@ class StorageFailed(Exception):
 def script(job: Generation, token: UUID, seen: Seen | None = None) -> Script:
     """Store the outputs of a finished job that we hold under `token`, in state `storing`, and settle it.
 
-    Without `seen` the provider is asked again: its links are short-lived and never kept.
+    What a synchronous provider made is in the attempt; any other is asked again, unless it was just `seen`: its links
+    are short-lived and never kept.
     """
     attempt = job.attempt
-    if attempt is None or attempt.provider_job_id is None:
-        raise AssertionError(f"storing job {job.pk} has no provider id")
+    if attempt is None or not (attempt.made or attempt.provider_job_id):
+        raise AssertionError(f"storing job {job.pk} has nothing to store")
     reach("generation.store.claimed")
+    if attempt.made:
+        seen = Seen("succeeded", outputs=tuple(attempt.made["outputs"]))
     try:
         if seen is None:
-            seen = yield partial(providers.get(attempt.provider).poll, attempt.provider_job_id)
-        if seen.status != "succeeded" or not seen.outputs:
-            raise BadOutput(f"the provider says {seen.status} with {len(seen.outputs)} outputs")
+            seen = yield partial(providers.get(attempt.provider).poll, str(attempt.provider_job_id))
+        wanted = orders.outputs(job)
+        if seen.status != "succeeded" or len(seen.outputs) < wanted:
+            raise BadOutput(f"the provider says {seen.status} with {len(seen.outputs)} of {wanted} outputs")
         outputs = []
-        for n, url in enumerate(seen.outputs, start=1):
+        for n, url in enumerate(seen.outputs[:wanted], start=1):
             if not moves.renew(job.pk, token):
                 return
-            number = n if len(seen.outputs) > 1 else None
+            number = n if wanted > 1 else None
             outputs.append((yield from _bring_home(job, attempt, token, number, url)))
     except http.FetchTooLarge as error:
         finish.fail(job.pk, code="output_too_large", where=moves.mine(token), detail=str(error))
@@ -77,7 +70,7 @@ def script(job: Generation, token: UUID, seen: Seen | None = None) -> Script:
     else:
         if moves.renew(job.pk, token):
             reach("generation.store.saved")
-            finish.succeed(job.pk, token=token, outputs=outputs)
+            finish.succeed(job.pk, token=token, outputs=outputs, data=attempt.made.get("data"))
 
 
 def _bring_home(
@@ -85,46 +78,56 @@ def _bring_home(
 ) -> Generator[Call, Any, Output]:
     with ExitStack() as kept:
         file = kept.enter_context(tempfile.TemporaryFile())
-        fetched, picture = yield partial(_take, job, attempt, url, file)
-        kept.enter_context(picture.jpeg)
+        proved = yield partial(_take, job, attempt, url, file)
+        kept.enter_context(proved.file)
+        kept.enter_context(proved.thumbnail)
         reach("generation.store.fetched")
-        ending = files.extension(picture.content_type)
+        ending = files.extension(proved.content_type)
         key = keys.output(job, token=token, at=clock.now(), ending=ending, n=number)
         whole, thumbnail = files.intend([key, keys.thumbnail(key)])
         reach("generation.store.intended")
-        yield partial(_save, whole, file, picture.content_type)
-        yield partial(_save, thumbnail, picture.jpeg, "image/jpeg")
+        yield partial(_save, whole, proved.file, proved.content_type)
+        yield partial(_save, thumbnail, proved.thumbnail, "image/jpeg")
         return Output(
             file=whole,
             thumbnail=thumbnail,
-            content_type=picture.content_type,
-            bytes=fetched.bytes,
-            sha256=fetched.sha256,
-            width=picture.original_width,
-            height=picture.original_height,
+            content_type=proved.content_type,
+            bytes=proved.bytes,
+            sha256=proved.sha256,
+            width=proved.width,
+            height=proved.height,
+            duration_s=proved.duration_s,
         )
 
 
-def _take(job: Generation, attempt: Attempt, url: str, file: IO[bytes]) -> tuple[http.Fetched, pictures.Picture]:
-    """Fetch and prove one output.
+def _take(job: Generation, attempt: Attempt, url: str, file: IO[bytes]) -> Proved:
+    """Fetch, prove and treat one output.
 
     Raises: http.FetchError, BadOutput.
     """
-    fetched = http.fetch(
-        url,
-        file,
-        max_bytes=settings.OUTPUT_MAX_BYTES[job.kind],
-        timeout_s=FETCH_TIMEOUT_S,
-        trusted_origin=providers.get(attempt.provider).base_url,
-    )
+    limit: int = settings.OUTPUT_MAX_BYTES[job.kind]
+    if url.startswith("data:"):
+        _unpack(url, file, max_bytes=limit)
+    else:
+        base_url = providers.get(attempt.provider).base_url
+        http.fetch(url, file, max_bytes=limit, timeout_s=FETCH_TIMEOUT_S, trusted_origin=base_url)
+    return prove(job.kind, file, orders.treatment(job))
+
+
+def _unpack(url: str, file: IO[bytes], *, max_bytes: int) -> None:
+    """Write down what a data: URL holds.
+
+    Raises: BadOutput, http.FetchTooLarge.
+    """
+    head, _, body = url.partition(",")
+    if not head.endswith(";base64"):
+        raise BadOutput("its data: URL is not base64")
+    if len(body) // 4 * 3 > max_bytes + 2:
+        raise http.FetchTooLarge(f"The file is larger than {max_bytes} bytes.")
     try:
-        picture = pictures.inspect(file)
-    except Error as error:
-        raise BadOutput(error.message) from error
-    if picture.content_type not in CONTENT_TYPES.get(job.kind, ()):
-        picture.jpeg.close()
-        raise BadOutput(f"it is {picture.content_type}")
-    return fetched, picture
+        file.write(base64.b64decode(body, validate=True))
+    except ValueError as error:
+        raise BadOutput("its data: URL is not base64") from error
 
 
 def _save(target: StoredObject, file: IO[bytes], content_type: str) -> None:

@@ -1,43 +1,42 @@
-"""From `queued` to `running`: inputs ready, the attempt committed, then the one call that costs."""
+"""From `queued` to `running`: inputs ready, the attempt committed, then the one call that costs.
+
+A synchronous provider answers that call with what it made: the job goes to `storing`, or to its next stage, at once.
+"""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 import audit
-from core import storage
 from core.killpoints import reach
-from generation import operations, providers
-from generation.engine import finish, inputs, moves, throughput
+from generation import moderation, operations, providers
+from generation.engine import answers, finish, inputs, moves, orders, store, throughput
 from generation.engine.scripts import Script
-from generation.models import Attempt, Generation, JobPhoto, Operation, Outcome, State
+from generation.models import Attempt, Generation, Operation, Outcome, State
 from generation.providers.base import (
-    Input,
     Misconfigured,
     Order,
-    Provider,
     ProviderError,
     Rejected,
-    Submitted,
     Unavailable,
     Unknown,
 )
 
 log = structlog.get_logger("engine")
 
-MAX_STARTS = 2
-_RECORD_FOR_S = 20
+MAX_STARTS = 2  # a stage
 
 
 def script(job: Generation, token: UUID) -> Script:
@@ -51,7 +50,7 @@ def script(job: Generation, token: UUID) -> Script:
         return
     if not (yield from inputs.script(job, token)):
         return
-    order = _order(job)
+    order = orders.full(job)
     reach("generation.submit.claimed")
     try:
         prepared = yield partial(provider.prepare, order)
@@ -59,6 +58,7 @@ def script(job: Generation, token: UUID) -> Script:
         _not_started(job, token, None, error)
         return
     reach("generation.submit.prepared")
+    order, prepared = _worded(job, order, prepared)
     attempt = _start(job, token, order, prepared)
     if attempt is None:
         return
@@ -67,36 +67,38 @@ def script(job: Generation, token: UUID) -> Script:
     try:
         submitted = yield partial(provider.submit, order, prepared)
     except Unknown as error:
-        _insist(partial(_unknown, job, token, attempt, error, began))
+        answers.insist(partial(answers.unknown, job, token, attempt, error, began))
         return
     except ProviderError as error:
         _not_started(job, token, attempt, error, began)
         return
     reach("generation.submit.answered")
-    _insist(partial(_running, job, token, attempt, provider, submitted, began))
-    reach("generation.submit.recorded")
+    if submitted.provider_job_id is not None and not submitted.outputs:
+        answers.insist(partial(answers.running, job, token, attempt, provider, submitted, began))
+        reach("generation.submit.recorded")
+        return
+    state = answers.insist(partial(answers.made, job, token, attempt, provider, submitted, began))
+    if state is State.STORING:
+        reach("generation.submit.made")
+        yield from store.script(job, token)
+    elif state is State.QUEUED:
+        reach("generation.stage.queued")
 
 
-def _order(job: Generation) -> Order:
-    """What the provider is asked for. The photos are read from the storage when they are sent."""
-    photos = [use.photo for use in JobPhoto.objects.filter(generation=job).select_related("photo__file")]
-    sources = tuple(
-        Input(photo.content_type, photo.bytes, partial(storage.open, photo.file.key)) for photo in photos if photo.file
-    )
-    return Order(
-        token=_fresh_token(),
-        kind=job.kind,
-        model=job.model,
-        params=job.params,
-        inputs=sources,
-        stage=job.stage,
-        operation=job.operation,
-    )
+def _worded(job: Generation, order: Order, prepared: Mapping[str, Any]) -> tuple[Order, Mapping[str, Any]]:
+    """The order with the provider's better wording of the prompt, unless we would not have taken that from a customer.
 
-
-def _fresh_token() -> str:
-    token: str = Attempt._meta.get_field("token").get_default()
-    return token
+    It is asked for once a job: every later order has it, or has None in its place where it was blocked.
+    """
+    if "optimized_prompt" not in prepared:
+        return order, prepared
+    text = str(prepared["optimized_prompt"] or "").strip()
+    blocked = moderation.block_list().category_of(text)
+    if blocked:
+        log.warning("optimized_prompt_blocked", generation=str(job.pk), category=blocked)
+    job.data = job.data | {"optimized_prompt": text if text and not blocked else None}
+    rest = {name: value for name, value in prepared.items() if name != "optimized_prompt"}
+    return replace(order, params={**order.params, "optimized_prompt": job.data["optimized_prompt"]}), rest
 
 
 def _redacted(order: Order, prepared: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,68 +119,22 @@ def _start(job: Generation, token: UUID, order: Order, prepared: Mapping[str, An
             generation=job,
             round=job.round,
             n=Attempt.objects.filter(generation=job, round=job.round).count() + 1,
+            stage=job.stage,
             provider=job.provider,
             model=job.model,
             token=order.token,
             request=_redacted(order, prepared),
         )
-        Generation.objects.filter(pk=job.pk).update(attempt=attempt)
+        Generation.objects.filter(pk=job.pk).update(attempt=attempt, data=job.data)
         audit.record(
             "generation.submitted",
             job,
             user=job.user_id,
             new={"state": State.SUBMITTING},
-            metadata={"provider": job.provider, "attempt": attempt.pk, "round": job.round, "n": attempt.n},
+            metadata={"provider": job.provider, "attempt": attempt.pk, "round": job.round, "n": attempt.n}
+            | ({"stage": job.stage} if job.stage > 1 else {}),
         )
     return attempt
-
-
-def _running(
-    job: Generation, token: UUID, attempt: Attempt, provider: Provider, submitted: Submitted, began: float
-) -> None:
-    """The provider gave an id. If the job is not ours any more, what it makes is to be deleted."""
-    throughput.report(provider.code, answered=True)
-    with transaction.atomic():
-        ours = moves.move(
-            job.pk,
-            State.RUNNING,
-            where=moves.mine(token),
-            next_at=Now() + moves.seconds(settings.GENERATION_POLL_MIN_S),
-        )
-        # Not ours any more: a callback was quicker and the job runs on this attempt, or it has ended without us.
-        goes_on = Generation.objects.filter(
-            pk=job.pk, attempt=attempt, state__in=[State.RUNNING, State.STORING, State.SUCCEEDED]
-        )
-        changes: dict[str, Any] = {}
-        if ours:
-            changes = {"outcome": Outcome.RUNNING}
-        elif not goes_on.exists():
-            changes = {"outcome": Outcome.ABANDONED, "discard_at": Now()}
-        Attempt.objects.filter(pk=attempt.pk).update(
-            provider_job_id=submitted.provider_job_id,
-            provider_cost=submitted.cost,
-            cost_unit=provider.cost_unit,
-            answer=dict(submitted.answer),
-            answered_at=Now(),
-            latency_ms=_ms(began),
-            **changes,
-        )
-
-
-def _unknown(job: Generation, token: UUID, attempt: Attempt, error: Unknown, began: float) -> None:
-    """Nobody can tell whether it started: keep the hold, wait for a callback as long as one can come."""
-    throughput.report(job.provider, answered=False)
-    window_s = providers.get(job.provider).resolve_window_s
-    with transaction.atomic():
-        Attempt.objects.filter(pk=attempt.pk, outcome=Outcome.PENDING).update(
-            outcome=Outcome.UNKNOWN,
-            answered_at=Now(),
-            latency_ms=_ms(began),
-            error_code="unknown",
-            error_message=error.message[:300],
-        )
-        moves.put_back(job.pk, token, after_s=window_s, unknown=True)
-    log.warning("submission_unknown", generation=str(job.pk), attempt=str(attempt.pk), error=error.message)
 
 
 def _not_started(
@@ -186,14 +142,18 @@ def _not_started(
 ) -> None:
     """The provider surely did not start: send it again later, elsewhere, or end the job."""
     refused = isinstance(error, Rejected)
+    bill: dict[str, Any] = {}
+    if isinstance(error, Rejected) and error.cost is not None:
+        bill = {"provider_cost": error.cost, "cost_unit": providers.get(job.provider).cost_unit}
     throughput.report(job.provider, answered=refused)
     if attempt is not None:
         Attempt.objects.filter(pk=attempt.pk, outcome=Outcome.PENDING).update(
             outcome=Outcome.FAILED if refused else Outcome.NOT_STARTED,
             answered_at=Now(),
-            latency_ms=_ms(began) if began else None,
+            latency_ms=answers.ms(began) if began else None,
             error_code=error.code if isinstance(error, Rejected) else type(error).__name__.lower(),
             error_message=error.message[:300],
+            **bill,
         )
     log.warning("submission_refused", generation=str(job.pk), error=error.message, kind=type(error).__name__)
     if isinstance(error, Rejected):
@@ -228,8 +188,8 @@ def _fall_back(job: Generation, token: UUID) -> bool:
     other = current.fallback if current else None
     if other is None or not operations.is_available(other) or other.kind != job.kind:
         return False
-    is_strange = set(job.params) - {"image_url"} - set(other.limits)
-    if is_strange or throughput.is_open(other.provider) or _may_have_started(job):
+    asked = {name: value for name, value in job.params.items() if name != "image_url"}
+    if not operations.takes(other, asked) or throughput.is_open(other.provider) or _may_have_started(job):
         return False
     moved = {"operation": other.code, "provider": other.provider, "model": other.model, "next_at": Now()}
     moved["queue"] = operations.queue(other)
@@ -248,24 +208,7 @@ def _fall_back(job: Generation, token: UUID) -> bool:
 
 
 def _backoff(job: Generation) -> float:
-    """2, 4, 8 … 60 s by the number of tries in this round, with jitter so that a herd spreads."""
-    tries = Attempt.objects.filter(generation=job, round=job.round).count()
+    """2, 4, 8 … 60 s by the number of tries in this stage, with jitter so that a herd spreads."""
+    tries = Attempt.objects.filter(generation=job, round=job.round, stage=job.stage).count()
     ceiling = min(settings.GENERATION_POLL_MAX_S, settings.GENERATION_POLL_MIN_S * 2 ** min(tries, 6) / 2)
     return float(ceiling * random.uniform(0.5, 1))  # noqa: S311  jitter, not a secret
-
-
-def _ms(began: float) -> int:
-    return int((time.monotonic() - began) * 1000)
-
-
-def _insist(record: Any) -> None:
-    """Write down what the provider said even if the database is just restarting: the id is worth a job's price."""
-    give_up = time.monotonic() + _RECORD_FOR_S
-    while True:
-        try:
-            return record()  # type: ignore[no-any-return]
-        except (OperationalError, InterfaceError):
-            connection.close()
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.5)

@@ -23,10 +23,12 @@ class Kind(models.TextChoices):
 class Operation(UUIDModel):
     """One thing a customer can order. A job keeps a snapshot, so editing a row never changes what was agreed.
 
-    `limits`: parameter → {"type": "text" | "integer" | "choice" | "boolean", "max_length", "min", "max",
-    "choices", "required"}; texts are moderated. A parameter that is not listed is refused.
-    `multipliers`: parameter → {"choices": {value: "1.5"}} | {"each": true} | {"per": 6} (started units); the price
-    is rounded up once, at the end.
+    `limits`: parameter → {"type": "text" | "integer" | "choice" | "choices" (a list) | "boolean", "min_length",
+    "max_length", "min", "max", "choices", "default", "required": true | "without_picture"}; texts are moderated. A
+    parameter that is not listed is refused.
+    `multipliers`: parameter → {"choices": {value: "1.5"}} | {"each": true} | {"per": 6} (started units) | {"with":
+    another parameter, "table": {value: {other value: "1.5"}}} (what is not in the table is not sold); the price is
+    rounded up once, at the end.
     """
 
     code = models.CharField(max_length=40, unique=True, validators=[_is_code])

@@ -143,6 +143,9 @@ class Provider(Protocol):
     def prepare(self, order: Order) -> Mapping[str, Any]:
         """What can be done ahead and repeated without cost, such as uploading the inputs.
 
+        `optimized_prompt` in it is a better wording for `optimize_prompt`: the engine moderates and keeps it, and puts
+        it into `order.params` under that name (None where it was blocked), then and in every later order of the job.
+        It need not be asked for when it is there.
         Raises: ProviderError; whatever it is, no job was started.
         """
 

@@ -12,10 +12,12 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
 from django.db.models import Q
+from django.db.models.functions import Now
 from PIL import Image, ImageDraw
 
 from accounts.models import User
@@ -24,7 +26,7 @@ from core import files
 from core.errors import Error
 from core.ids import new_id
 from generation import avatars, jobs, photos
-from generation.engine import finish
+from generation.engine import finish, moves
 from generation.engine import sweep as sweeper
 from generation.engine.advance import advance
 from generation.engine.scripts import Script
@@ -100,6 +102,16 @@ def fail(job: Generation, code: str = "provider_failed") -> Generation:
     return job
 
 
+def order_of(user: User, kind: Kind, *, operation: str | None = None, **params: Any) -> Generation:
+    """A picture, a film …, as their POST makes it."""
+    return jobs.create(user=user, request=jobs.Request(kind=kind, operation=operation, params=params))
+
+
+def lapse(job: Generation) -> None:
+    """Whoever holds the job has been silent for longer than its lease."""
+    Generation.objects.filter(pk=job.pk, lease_until__isnull=False).update(lease_until=Now() - timedelta(seconds=1))
+
+
 def sweep() -> int:
     """Clean up as beat makes the workers do."""
     return sweeper.sweep() + files.remove_expired()
@@ -123,7 +135,8 @@ def run_until(job: Generation, *states: State, within_s: float = 20) -> Generati
     wanted = states or (State.SUCCEEDED, State.FAILED, State.CANCELED)
 
     def there() -> bool:
-        advance()
+        for queue in moves.WAKES:
+            advance(queue)
         sweep()
         job.refresh_from_db()
         return job.state in wanted

@@ -56,7 +56,7 @@ def test_a_term_is_added_changed_and_taken_off(console: Client) -> None:
 
 
 def test_an_operation_is_switched_off_but_never_deleted(console: Client) -> None:
-    operation = Operation.objects.get()
+    operation = Operation.objects.get(code="headshot")
     url = reverse("admin:generation_operation_change", args=[operation.pk])
     page = console.get(url)
     form = {name: value for name, value in page.context["adminform"].form.initial.items() if value is not None}

@@ -18,7 +18,7 @@ from generation.engine import moves, poll, store, submit, throughput
 from generation.engine.advance import advance
 from generation.models import Asset, Attempt, Generation, Operation, Outcome, State
 from tests import books
-from tests.generation.material import drive, order, run_until, sweep, until
+from tests.generation.material import drive, lapse, order, run_until, sweep, until
 from tests.sandbox.process import RunningSandbox
 
 CREATE = "/v1/ai-headshot-generator"
@@ -26,11 +26,6 @@ CREATE = "/v1/ai-headshot-generator"
 
 def starts(sandbox: RunningSandbox) -> int:
     return len([r for r in sandbox.requests() if r["path"] == CREATE and r["status"] == 200])
-
-
-def lapse(job: Generation) -> None:
-    """The worker that held it is gone, and a lease has passed."""
-    Generation.objects.filter(pk=job.pk).update(lease_until=Now() - timedelta(seconds=1))
 
 
 def test_a_refused_connection_is_resent_freely(rich: User, sandbox: RunningSandbox, settings: Any) -> None:
@@ -380,8 +375,8 @@ def test_an_open_breaker_holds_back_and_closes(rich: User, sandbox: RunningSandb
 
 
 def test_a_fallback_takes_the_job_over_at_its_price(rich: User, sandbox: RunningSandbox) -> None:
-    main = Operation.objects.get()
-    other = Operation.objects.get()
+    main = Operation.objects.get(code="headshot")
+    other = Operation.objects.get(code="headshot")
     other.pk, other.code, other.is_default, other.base_price, other.model = None, "headshot-b", False, 10, "other"
     other.save(force_insert=True)
     main.fallback = other

@@ -56,6 +56,7 @@ def test_an_order_is_accepted_and_shown(rich: User, configured: Any) -> None:
         "charged": "held",
         "round": 1,
         "params": {"name": "Me", "style_prompt": "warm light"},
+        "data": {},
         "photos": [str(photo.pk)],
         "avatar": None,
         "outputs": [],

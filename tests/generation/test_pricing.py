@@ -72,7 +72,7 @@ def test_started_units_are_counted(seconds: int, price: int) -> None:
 )
 def test_parameters_are_held_against_the_limits(params: dict[str, Any], code: str, field: str) -> None:
     with pytest.raises(Invalid) as refusal:
-        operations.check_params(image(), params)
+        operations.complete(image(), params)
 
     (item,) = refusal.value.details
     assert (item["code"], item["field"]) == (code, field)
@@ -81,7 +81,7 @@ def test_parameters_are_held_against_the_limits(params: dict[str, Any], code: st
 def test_good_parameters_pass_and_texts_are_what_moderation_reads() -> None:
     params = {"prompt": "a cat", "quality": "hd", "count": 2, "audio": False}
 
-    operations.check_params(image(), params)
+    operations.complete(image(), params)
 
     assert operations.texts(image(), params) == {"prompt": "a cat"}
 

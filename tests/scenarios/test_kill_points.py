@@ -48,6 +48,9 @@ ELSEWHERE = {
         (name for name in POINTS if name.startswith(("subscriptions.", "disputes.", "prices."))),
         "tests/billing/test_killed.py kills a process at each of them",
     ),
+    **dict.fromkeys(
+        ("generation.submit.made", "generation.stage.queued"), "tests/generation/test_stages.py kills at each of them"
+    ),
     "generation.inputs.saved": "tests/generation: an image_url must be public https, which no sandbox is",
 }
 
