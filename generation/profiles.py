@@ -64,16 +64,16 @@ def checked(answer: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises: Unusable when one is missing or of another kind, OfAMinor.
     """
-    texts = {name: _text(answer.get(name), longest) for name, longest in TEXTS.items()}
+    profile: dict[str, Any] = {name: _text(answer.get(name), longest) for name, longest in TEXTS.items()}
     themes = answer.get("content_themes")
     if not isinstance(themes, list):
         raise Unusable("content_themes is not a list")
-    themes = [_text(theme, THEME_LENGTH) for theme in themes[:THEMES_MAX]]
+    profile["content_themes"] = [_text(theme, THEME_LENGTH) for theme in themes[:THEMES_MAX]]
     if answer.get("age_range") not in AGE_RANGES:
         raise OfAMinor("age_range is not a range of adults")
-    if any(adults.describes_a_minor(said) for said in (*texts.values(), *themes)):
+    if any(map(adults.describes_a_minor, texts(profile))):
         raise OfAMinor("the profile describes a minor")
-    return texts | {"content_themes": themes, "age_range": answer["age_range"]}
+    return profile | {"age_range": answer["age_range"]}
 
 
 def _text(value: Any, longest: int) -> str:
@@ -86,6 +86,11 @@ def _text(value: Any, longest: int) -> str:
     return plain
 
 
+def texts(profile: Mapping[str, Any]) -> list[str]:
+    """All that it says."""
+    return [*(profile[name] for name in TEXTS), *profile["content_themes"]]
+
+
 def portrait_of(profile: Mapping[str, Any]) -> str:
     """What the image model is asked for as the avatar's face."""
     return (
@@ -94,6 +99,6 @@ def portrait_of(profile: Mapping[str, Any]) -> str:
     )
 
 
-def picture_of(profile: Mapping[str, Any], prompt: str) -> str:
-    """What the image model is asked for when the avatar is to be in a picture."""
-    return f"{profile['base_prompt']} An adult, {profile['age_range']} years old. The same person: {prompt}"
+def likeness_of(profile: Mapping[str, Any]) -> str:
+    """What stands before the prompt of a picture that the avatar is to be in."""
+    return f"{profile['base_prompt']} An adult, {profile['age_range']} years old. A picture of this same person:"

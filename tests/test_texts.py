@@ -14,7 +14,6 @@ from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
 
 from accounts.models import User
-from generation import providers
 from generation.models import Avatar, Generation, Photo
 from notifications.models import Mail
 from notifications.rendering import preview
@@ -79,10 +78,9 @@ def test_every_text_of_the_schema_is_known_here() -> None:
 
 
 @pytest.fixture
-def written(settings: Any, tmp_path: Any, db: None, monkeypatch: Any) -> User:
+def written(settings: Any, tmp_path: Any, db: None) -> User:
     """Somebody who has typed it wherever one can."""
     settings.XAI_API_KEY = settings.KIE_API_KEY = "test"
-    monkeypatch.setitem(providers.REGISTRY, "xai", "tests.generation.standin.Standin")
     settings.MEDIA_ROOT = tmp_path
     settings.RATELIMIT_ENABLE = False
     names = {"first_name": HOSTILE, "last_name": HOSTILE}

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from generation import providers
 from generation.engine import moves, orders, stages, throughput
 from generation.models import Attempt, Generation, Outcome, State
-from generation.providers.base import Provider, Submitted, Unknown
+from generation.providers.base import Provider, ProviderError, Submitted, Unknown
 
 log = structlog.get_logger("engine")
 
@@ -99,6 +99,7 @@ def unknown(job: Generation, token: UUID, attempt: Attempt, error: Unknown, bega
             latency_ms=ms(began),
             error_code="unknown",
             error_message=error.message[:300],
+            **billed(job, error),
         )
         moves.put_back(job.pk, token, after_s=window_s, unknown=True)
     log.warning("submission_unknown", generation=str(job.pk), attempt=str(attempt.pk), error=error.message)
@@ -114,6 +115,13 @@ def _write(attempt: Attempt, provider: Provider, submitted: Submitted, began: fl
         latency_ms=ms(began),
         **changes,
     )
+
+
+def billed(job: Generation, error: ProviderError) -> dict[str, Any]:
+    """What an attempt is to say of an error's cost."""
+    if error.cost is None:
+        return {}
+    return {"provider_cost": error.cost, "cost_unit": providers.get(job.provider).cost_unit}
 
 
 def ms(began: float) -> int:

@@ -10,24 +10,23 @@ from django.db.models.functions import Now
 
 import audit
 from core import storage
-from generation import outputs, profiles
+from generation import moderation, outputs, profiles
 from generation.models import Asset, Avatar, Generation, Kind
-from generation.providers.base import Input
+from generation.providers.base import Input, Rejected, Submitted
 
 
 def likeness(job: Generation) -> tuple[Mapping[str, Any], tuple[Input, ...]]:
-    """The job's parameters as the provider gets them, and the face that the picture is to have.
+    """What the provider gets beside the job's own parameters, and the face that the picture is to have.
 
-    Whoever makes a picture of an avatar sends its description before the customer's words; whoever makes it a new
-    face, its description alone. What the customer wrote stays on the job as it was.
+    For a picture of an avatar that is its description, to stand before the customer's words; for another thumbnail, the
+    whole prompt. The job's own parameters stay as the customer wrote them.
     """
     avatar = job.avatar
     if avatar is None or avatar.generation_id == job.pk:
-        return job.params, ()
+        return {}, ()
     if job.kind == Kind.AVATAR:
         return {"prompt": profiles.portrait_of(avatar.profile)}, ()
-    prompt = profiles.picture_of(avatar.profile, job.params.get("prompt", ""))
-    return job.params | {"prompt": prompt}, _face(avatar)
+    return {"base_prompt": profiles.likeness_of(avatar.profile)}, _face(avatar)
 
 
 def _face(avatar: Avatar) -> tuple[Input, ...]:
@@ -35,6 +34,13 @@ def _face(avatar: Avatar) -> tuple[Input, ...]:
     if face is None or face.file is None:
         return ()  # deleted since, with the job that made it; its description is still there
     return (Input(face.content_type, face.bytes, partial(storage.open, face.file.key)),)
+
+
+def refusal(submitted: Submitted) -> Rejected | None:
+    """Why what a provider wrote of an avatar is not kept: we would not have taken it from a customer either."""
+    profile = submitted.data.get("profile")
+    blocked = profile and moderation.block_list().category_of(" . ".join(profiles.texts(profile)))
+    return Rejected(f"the profile is {blocked}", code="moderated", cost=submitted.cost) if blocked else None
 
 
 @audit.writes("avatar")

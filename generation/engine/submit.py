@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 import audit
 from core.killpoints import reach
 from generation import moderation, operations, providers
-from generation.engine import answers, finish, inputs, moves, orders, store, throughput
+from generation.engine import answers, avatars, finish, inputs, moves, orders, store, throughput
 from generation.engine.scripts import Script
 from generation.models import Attempt, Generation, Operation, Outcome, State
 from generation.providers.base import (
@@ -73,6 +73,9 @@ def script(job: Generation, token: UUID) -> Script:
         _not_started(job, token, attempt, error, began)
         return
     reach("generation.submit.answered")
+    if refusal := avatars.refusal(submitted):
+        _not_started(job, token, attempt, refusal, began)
+        return
     if submitted.provider_job_id is not None and not submitted.outputs:
         answers.insist(partial(answers.running, job, token, attempt, provider, submitted, began))
         reach("generation.submit.recorded")
@@ -142,9 +145,6 @@ def _not_started(
 ) -> None:
     """The provider surely did not start: send it again later, elsewhere, or end the job."""
     refused = isinstance(error, Rejected)
-    bill: dict[str, Any] = {}
-    if isinstance(error, Rejected) and error.cost is not None:
-        bill = {"provider_cost": error.cost, "cost_unit": providers.get(job.provider).cost_unit}
     throughput.report(job.provider, answered=refused)
     if attempt is not None:
         Attempt.objects.filter(pk=attempt.pk, outcome=Outcome.PENDING).update(
@@ -153,7 +153,7 @@ def _not_started(
             latency_ms=answers.ms(began) if began else None,
             error_code=error.code if isinstance(error, Rejected) else type(error).__name__.lower(),
             error_message=error.message[:300],
-            **bill,
+            **answers.billed(job, error),
         )
     log.warning("submission_refused", generation=str(job.pk), error=error.message, kind=type(error).__name__)
     if isinstance(error, Rejected):

@@ -216,7 +216,7 @@ class Attempt(UUIDModel):
     made = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
     latency_ms = models.PositiveIntegerField(null=True, blank=True)
-    provider_cost = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True)
+    provider_cost = models.DecimalField(max_digits=16, decimal_places=6, null=True, blank=True)
     cost_unit = models.CharField(max_length=40, blank=True)
     error_code = models.CharField(max_length=40, blank=True)
     error_message = models.CharField(max_length=300, blank=True)

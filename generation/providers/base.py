@@ -9,12 +9,16 @@ from typing import IO, Any, Literal, Protocol
 
 
 class ProviderError(Exception):
-    """A provider did not do what was asked. `message` is for staff, not for customers."""
+    """A provider did not do what was asked. `message` is for staff, not for customers.
 
-    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+    `cost` is what it is billed all the same, where it is.
+    """
+
+    def __init__(self, message: str = "", *, status: int | None = None, cost: Decimal | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
+        self.cost = cost
 
 
 class Unavailable(ProviderError):
@@ -26,10 +30,7 @@ class Unavailable(ProviderError):
 
 
 class Rejected(ProviderError):
-    """The provider says no to this order; another try gives the same. `code` is one of our failure codes.
-
-    `cost` is what the refusal is billed, where it is.
-    """
+    """The provider says no to this order; another try gives the same. `code` is one of our failure codes."""
 
     def __init__(
         self,
@@ -39,9 +40,8 @@ class Rejected(ProviderError):
         status: int | None = None,
         cost: Decimal | None = None,
     ) -> None:
-        super().__init__(message, status=status)
+        super().__init__(message, status=status, cost=cost)
         self.code = code
-        self.cost = cost
 
 
 class Misconfigured(ProviderError):

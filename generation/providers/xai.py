@@ -17,7 +17,7 @@ import structlog
 from django.conf import settings
 
 from core import http
-from generation.providers import xai_chat, xai_wire
+from generation.providers import xai_avatars, xai_chat, xai_wire
 from generation.providers.base import (
     Callback,
     Input,
@@ -87,6 +87,7 @@ class Xai(Provider):
         is_film = order.kind == "video"
         wording, cost = xai_chat.better_wording(
             params["prompt"],
+            subject=params.get("base_prompt"),
             things="films of some seconds" if is_film else "still pictures",
             timeout_s=settings.XAI_TIMEOUT_S if is_film else settings.XAI_SYNC_TIMEOUT_S,
         )
@@ -94,6 +95,8 @@ class Xai(Provider):
 
     def submit(self, order: Order, prepared: Mapping[str, Any]) -> Submitted:
         spent = Decimal(prepared.get("chat_cost") or 0)
+        if order.operation == "avatar":
+            return xai_avatars.make(order, self._pictures)
         return self._film(order, spent) if order.kind == "video" else self._pictures(order, spent)
 
     def poll(self, provider_job_id: str) -> Seen:
@@ -123,7 +126,7 @@ class Xai(Provider):
     def classify_error(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> ProviderError:
         return xai_wire.error_of(status, body, headers)
 
-    def _pictures(self, order: Order, spent: Decimal) -> Submitted:
+    def _pictures(self, order: Order, spent: Decimal, *, timeout_s: float | None = None) -> Submitted:
         params, size = order.params, _size(order)
         body: dict[str, Any] = {
             "model": order.model or settings.XAI_IMAGE_MODEL,
@@ -138,7 +141,7 @@ class Xai(Provider):
         if pictures:
             body |= {"image": pictures[0]} if len(pictures) == 1 else {"images": pictures}
         path = "/v1/images/edits" if pictures else "/v1/images/generations"
-        said = xai_wire.send(path, body, timeout_s=settings.XAI_SYNC_TIMEOUT_S)
+        said = xai_wire.send(path, body, timeout_s=timeout_s or settings.XAI_SYNC_TIMEOUT_S)
         bill = xai_wire.cost_of(said)
         cost = None if bill is None else bill + spent
         made = said.get("data")
@@ -197,11 +200,11 @@ def _size(order: Order) -> tuple[int, int]:
 
 
 def _words(order: Order) -> str:
-    """What the model reads: the better wording if there is one, and for films the style, and that it goes on."""
+    """What the model reads: who is in it, the better wording if there is one; for films the style, and going on."""
     params = order.params
     said = params.get("optimized_prompt") or params.get("prompt") or ""
     if order.kind != "video":
-        return str(said)
+        return " ".join(part for part in (params.get("base_prompt"), said) if part)
     goes_on = _GOES_ON if order.stage > 1 else ""
     return " ".join(part for part in (said or _WORDLESS, _STYLES.get(params.get("style", ""), ""), goes_on) if part)
 

@@ -61,12 +61,17 @@ def chat_json(
     return data, cost
 
 
-def better_wording(prompt: str, *, things: str, timeout_s: float) -> tuple[str | None, Decimal | None]:
+def better_wording(
+    prompt: str, *, things: str, timeout_s: float, subject: str | None = None
+) -> tuple[str | None, Decimal | None]:
     """The prompt as a picture or film model likes it, and what that cost; None where the chat model has none to offer.
 
+    `subject` describes who is to be in it; the wording need not say it again.
     Raises: Unavailable, Misconfigured, Unknown.
     """
     instruction = _INSTRUCTION.format(things=things)
+    if subject:
+        instruction += f" The image model is told of the person anyway, as follows; fit the prompt to it: {subject}"
     try:
         data, cost = chat_json(settings.XAI_CHAT_MODEL, instruction, prompt, _WORDING, timeout_s=timeout_s)
     except Rejected as error:

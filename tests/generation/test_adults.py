@@ -102,7 +102,6 @@ def test_a_profile_of_a_minor_is_refused(changes: dict[str, Any]) -> None:
 def test_every_picture_says_who_and_how_old() -> None:
     profile = profiles.checked(answer(base_prompt="A woman with a silver streak."))
 
-    for prompt in (profiles.portrait_of(profile), profiles.picture_of(profile, "reading in a garden")):
+    for prompt in (profiles.portrait_of(profile), profiles.likeness_of(profile)):
         assert prompt.startswith("A woman with a silver streak.")
         assert "40-49 years old" in prompt
-    assert profiles.picture_of(profile, "reading in a garden").endswith("reading in a garden")

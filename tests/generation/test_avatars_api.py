@@ -15,7 +15,7 @@ from accounts.models import User
 from audit.models import AuditLog
 from billing import ledger
 from billing.models import Plan, Subscription
-from generation import avatars, jobs, providers
+from generation import avatars, jobs
 from generation.errors import AvatarLimitReached
 from generation.models import Avatar, Generation, Kind, Operation, State
 from tests import books
@@ -32,9 +32,8 @@ def post(client: APIClient, body: dict[str, Any] | None = None, *, key: str | No
 
 
 @pytest.fixture(autouse=True)
-def configured(settings: Any, monkeypatch: Any) -> Any:
+def configured(settings: Any) -> Any:
     """A provider with keys that nobody will call."""
-    monkeypatch.setitem(providers.REGISTRY, "xai", "tests.generation.standin.Standin")
     settings.XAI_API_KEY = "xai-test"
     return settings
 
