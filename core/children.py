@@ -14,6 +14,8 @@ import structlog
 
 log = structlog.get_logger("children")
 
+TIMED_OUT = "timed_out"
+
 # A picture of the most pixels takes 0.8 GB [measured]; a pass of the engine may meet sixteen of them at once.
 _AT_ONCE = threading.BoundedSemaphore(2)
 
@@ -27,7 +29,7 @@ def run(
     timeout_s: float,
     descriptors: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """The program's report: the last line of its standard error, or nothing when it died or had no more time.
+    """The program's report: the last line of its standard error, or nothing when it died. Out of time it is an error.
 
     `-I` and an empty environment: the child knows nothing of ours. Two at a time in a process.
     """
@@ -45,7 +47,7 @@ def run(
             )
     except subprocess.TimeoutExpired:
         log.warning("child_timed_out", program=program.name, timeout_s=timeout_s)
-        return {}
+        return {"error": TIMED_OUT}
     if child.returncode == 0:
         try:
             report = json.loads(child.stderr.splitlines()[-1])

@@ -141,7 +141,7 @@ def _run(options: dict[str, Any], source: IO[bytes], target: IO[bytes]) -> dict[
             raise UnsupportedMediaType(f"The file is not a JPEG, PNG, GIF{also} or WebP picture.")
         case "too_many_pixels":
             raise TooManyPixels(f"The picture has more than {settings.PHOTO_MAX_PIXELS // 1_000_000} megapixels.")
-        case "unreadable":
+        case "unreadable" | children.TIMED_OUT:
             raise ImageUnreadable
     if not report:
         raise ImageUnreadable

@@ -35,6 +35,10 @@ class Unplayable(Exception):
     """The file is not a film that plays from its first to its last frame."""
 
 
+class TookTooLong(Exception):
+    """The film could not be played in time, which may be for want of a processor: another try may succeed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Film:
     """What playing a film showed. `poster` (a JPEG) and `file` are on disk, the latter only if it was cut or silenced:
@@ -55,7 +59,7 @@ def inspect(file: IO[bytes], *, duration_s: float | None = None, mute: bool = Fa
     """Play a film to its last frame; cut it to `duration_s` and take its sound away where asked.
 
     MP4 with H.264, H.265, VP9 or AV1, and AAC, MP3, Opus or no sound. `file` is one on disk.
-    Raises: Unplayable.
+    Raises: Unplayable, TookTooLong.
     """
     file.flush()
     file.seek(0)
@@ -95,6 +99,8 @@ def _run(
     report = children.run(
         _PROGRAM, options, source=source, target=poster, timeout_s=_TIMEOUT_S, descriptors=(treated.fileno(),)
     )
+    if report.get("error") == children.TIMED_OUT:
+        raise TookTooLong(f"It was not played within {_TIMEOUT_S} s.")
     if not report or "error" in report:
         raise Unplayable(_REASONS[report.get("error", "unreadable")])
     return report

@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 from django.db.models import F
 
-from core import clock, files, http, storage
+from core import clock, files, http, storage, videos
 from core.killpoints import reach
 from core.models import StoredObject
 from generation import keys, providers
@@ -63,8 +63,8 @@ def script(job: Generation, token: UUID, seen: Seen | None = None) -> Script:
         finish.fail(job.pk, code="output_too_large", where=moves.mine(token), detail=str(error))
     except (BadOutput, http.FetchRefused) as error:
         _bad(job, token, attempt, str(error))
-    except (ProviderError, http.FetchFailed, StorageFailed) as error:
-        # The network, the provider or our storage: it may pass, and the deadline bounds it.
+    except (ProviderError, http.FetchFailed, StorageFailed, videos.TookTooLong) as error:
+        # The network, the provider, our storage, a busy machine: it may pass, and the deadline bounds it.
         log.warning("store_failed", generation=str(job.pk), error=str(error), kind=type(error).__name__)
         moves.put_back(job.pk, token, after_s=settings.GENERATION_POLL_MIN_S)
     else:

@@ -231,4 +231,5 @@ def test_player_that_takes_too_long_is_ended(plain: bytes, monkeypatch: pytest.M
     monkeypatch.setattr(videos, "_PROGRAM", sleeper)
     monkeypatch.setattr(videos, "_TIMEOUT_S", 0.5)
 
-    assert refused(plain) == "The film is damaged or cut off."
+    with on_disk(plain) as file, pytest.raises(videos.TookTooLong):
+        videos.inspect(file)

@@ -13,7 +13,7 @@ import pytest
 
 from accounts.models import User
 from billing import ledger
-from core import storage
+from core import storage, videos
 from generation import jobs
 from generation.engine.advance import advance
 from generation.models import Asset, Attempt, Generation, Kind, Outcome, State
@@ -371,4 +371,22 @@ def test_a_worker_that_died_while_storing_is_followed_by_another(rich: User, san
     assert job.state == State.SUCCEEDED
     assert stored(job)[0] == pytest.approx(8, abs=0.1)
     assert Asset.objects.count() == 1
+    books.check()
+
+
+def test_a_film_that_a_busy_machine_cannot_play_in_time_is_tried_again(
+    rich: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = videos.inspect, []
+
+    def inspect(*args: Any, **options: Any) -> videos.Film:
+        tries.append(1)
+        if len(tries) < 5:
+            raise videos.TookTooLong
+        return real(*args, **options)
+
+    monkeypatch.setattr(videos, "inspect", inspect)
+    job = run_until(film(rich))
+
+    assert (job.state, len(tries)) == (State.SUCCEEDED, 5)
     books.check()
