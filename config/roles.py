@@ -24,7 +24,7 @@ _MONEY = (
     "staffgrant",
 )
 _PRICES = ("package", "creditprice")
-_JOBS = ("generation", "attempt", "asset", "consent", "jobphoto", "photo", "avatar")
+_JOBS = ("generation", "attempt", "asset", "consent", "jobphoto", "photo", "upload", "avatar")
 
 
 def _view(app: str, *models: str) -> dict[str, str]:
@@ -41,6 +41,8 @@ ROLES: dict[str, dict[str, str]] = {
         **_view("notifications", "mail"),
         "accounts.user": "view suspend verify remind sign_out",
         "billing.staffgrant": "view give",
+        "generation.generation": "view takedown",
+        "generation.report": "view decide",
     },
     "finance": {
         **_view("accounts", "user"),
@@ -66,6 +68,8 @@ ROLES: dict[str, dict[str, str]] = {
         "accounts.user": "view reset_mfa",
         "generation.operation": "view add change",
         "generation.blockedterm": "view add change delete",
+        "generation.generation": "view takedown",
+        "generation.report": "view decide",
     },
 }
 

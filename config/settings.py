@@ -374,6 +374,7 @@ PROVIDER_RATES: dict[str, tuple[int, float]] = {
     "xai": (env.int("XAI_CALLS_PER_10S", default=100), 10),
     "kie": (env.int("KIE_CALLS_PER_10S", default=20), 10),
 }
+REMOVAL_WITHIN_S = env.int("REMOVAL_WITHIN_S", default=48 * 3600)  # in which staff decide about what was reported
 PHOTO_MAX_BYTES = env.int("PHOTO_MAX_BYTES", default=50_000_000)
 UPLOAD_URL_S = env.int("UPLOAD_URL_S", default=3600)  # what is put then is kept for a day
 AVATAR_MAX_BYTES = env.int("AVATAR_MAX_BYTES", default=10_000_000)

@@ -42,15 +42,15 @@ _CHECKS = (
     ),
     Check(
         "generation_assets",
-        "A settled job has its outputs in our storage, until its owner deletes it; no other job has any.",
+        "A settled job has its outputs in our storage, until they are deleted or taken down; no other job has any.",
         _JOBS
         + """
         SELECT 'generation ' || j.id, j.state || ' with ' || count(a.id) || ' outputs, '
             || count(a.id) FILTER (WHERE a.file_id IS NULL) || ' without bytes'
         FROM jobs j LEFT JOIN generation_asset a ON a.generation_id = j.id
-        GROUP BY j.id, j.state, j.deleted_at
+        GROUP BY j.id, j.state, j.deleted_at, j.taken_down_at
         HAVING (j.state = 'succeeded') <> (count(a.id) > 0)
-            OR (j.deleted_at IS NULL AND count(a.id) FILTER (WHERE a.file_id IS NULL) > 0)
+            OR (coalesce(j.deleted_at, j.taken_down_at) IS NULL AND count(a.id) FILTER (WHERE a.file_id IS NULL) > 0)
         """,
     ),
     Check(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from core.metrics import counted
+from generation import reports
 
 
 def families() -> Iterator[Metric]:
@@ -30,6 +31,10 @@ def families() -> Iterator[Metric]:
         GROUP BY 1
         """,
     )
+    waiting = GaugeMetricFamily("reports_waiting", "Reports for a human: open, of these overdue", labels=["which"])
+    for which, count in reports.waiting().items():
+        waiting.add_metric([which], count)
+    yield waiting
     yield from counted(
         "generations_unknown",
         "Jobs of which nobody can tell whether the provider works on them",

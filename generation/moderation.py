@@ -16,14 +16,37 @@ from core.errors import Error, detail
 from generation.errors import Moderated
 from generation.models import BlockedTerm, Category
 
-_WORD = re.compile(r"[^\W_]+")
+# Marks that only dress a letter: accents, points of Hebrew and Arabic, variation selectors. Those of Devanagari, Thai
+# and their like are vowels: without them another word stands there.
+_DRESS = re.compile(
+    "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a"
+    "\u0640\u064b-\u065f\u0670\u06d6-\u06ed\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+# Scripts that put no space between words, or hang endings on them: each character counts as a word of its own.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003134f]"
+)
 
 
 def words(text: str) -> list[str]:
     """The text as plain words: compatibility forms folded, case, accents and invisible characters gone."""
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in folded if unicodedata.category(c) not in ("Mn", "Cf"))
-    return _WORD.findall(unicodedata.normalize("NFKC", plain).casefold())
+    folded = _DRESS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    plain = unicodedata.normalize("NFKC", folded).casefold().replace("ı", "i")  # noqa: RUF001  the Turkish i
+    found = [""]
+    for character in plain:
+        kind = unicodedata.category(character)
+        if kind == "Cf":
+            continue
+        if kind[0] == "M" and found[-1]:
+            found[-1] += character
+        elif kind[0] not in "LN":
+            found.append("")
+        elif _UNSPACED.match(character) or (found[-1] and _UNSPACED.match(found[-1])):
+            found.append(character)
+        else:
+            found[-1] += character
+    return [word for word in found if word]
 
 
 @dataclass(frozen=True, slots=True)

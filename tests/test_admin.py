@@ -109,7 +109,7 @@ MONEY = (
     "wallet ledgertransaction ledgerentry hold creditlot freeze debt signupgrant payment paymentstart paymentattempt "
     "refund dispute staffgrant package creditprice"
 )
-JOBS = "generation attempt asset consent jobphoto photo avatar"
+JOBS = "generation attempt asset consent jobphoto photo upload avatar report"
 # group → what its people may look at, by app. What stands nowhere is for superusers alone.
 SEEN = {
     "support": {
@@ -154,6 +154,9 @@ ACTS = {
     "billing_break_credit_in_part": {"finance"},
     "billing_break_dismiss": {"finance"},
     "billing_debt_waive": {"finance"},
+    "generation_generation_take_down": {"support", "ops"},
+    "generation_report_take_down": {"support", "ops"},
+    "generation_report_dismiss": {"support", "ops"},
     "billing_package_change_price": {"finance"},
     "billing_creditprice_change_price": {"finance"},
     "billing_plan_change_price": {"finance"},

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from generation.admin import avatars, catalogue, jobs, media
+from generation.admin import avatars, catalogue, jobs, media, reports
 
-__all__ = ["avatars", "catalogue", "jobs", "media"]
+__all__ = ["avatars", "catalogue", "jobs", "media", "reports"]

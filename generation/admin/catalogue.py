@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
 from core.admin import ModelAdmin
-from generation import catalogue
+from generation import catalogue, moderation
 from generation.models import BlockedTerm, Operation
 
 
@@ -37,8 +38,21 @@ class OperationAdmin(_Audited):
         return False
 
 
+class BlockedTermForm(forms.ModelForm):
+    class Meta:
+        model = BlockedTerm
+        fields = ("term", "category", "is_active", "note")
+
+    def clean_term(self) -> str:
+        term: str = self.cleaned_data["term"]
+        if not moderation.words(term):
+            raise forms.ValidationError("A term has at least one letter or digit: this would never be found.")
+        return term
+
+
 @admin.register(BlockedTerm)
 class BlockedTermAdmin(_Audited):
+    form = BlockedTermForm
     list_display = ["term", "category", "is_active", "note", "updated_at"]
     list_filter = ["category", "is_active"]
     search_fields = ["term"]

@@ -9,10 +9,12 @@ from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
 from django.utils.html import format_html
 from unfold.admin import TabularInline
+from unfold.enums import ActionVariant
 
 from core import storage
-from core.admin import ReadOnlyModelAdmin
-from generation.models import Asset, Attempt, Consent, Generation, JobPhoto
+from core.admin import ReadOnlyModelAdmin, act
+from generation import reports
+from generation.models import Asset, Attempt, Consent, Generation, JobPhoto, State
 
 
 class _Inline(TabularInline):
@@ -61,6 +63,12 @@ def thumbnail(asset: Asset | None) -> str:
     return format_html('<img src="{}" alt="" style="height:48px;border-radius:4px" loading="lazy">', url)
 
 
+class ConsentInline(_Inline):
+    model = Consent
+    fields = ["created_at", "user", "wording"]
+    readonly_fields = fields
+
+
 @admin.register(Generation)
 class GenerationAdmin(ReadOnlyModelAdmin):
     list_display = [
@@ -84,7 +92,8 @@ class GenerationAdmin(ReadOnlyModelAdmin):
     date_hierarchy = None
     exclude = ["lease_token"]
     readonly_fields = ["cost_to_us"]
-    inlines = [AttemptInline, AssetInline]
+    inlines = [AttemptInline, AssetInline, ConsentInline]
+    actions_detail = ["take_down"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         found: QuerySet[Generation] = super().get_queryset(request)
@@ -99,6 +108,20 @@ class GenerationAdmin(ReadOnlyModelAdmin):
     @admin.display(description="output")
     def output(self, job: Generation) -> str:
         return thumbnail(next(iter(job.assets.all()), None))
+
+    def is_apt(self, act: str, found: Generation) -> bool:
+        return found.state == State.SUCCEEDED and found.taken_down_at is None
+
+    @act(
+        "Take down",
+        permission="generation.takedown_generation",
+        explanation="Removes what the job made and every link to it, at once and for good. What it cost stays.",
+        variant=ActionVariant.DANGER,
+        icon="delete_forever",
+    )
+    def take_down(self, request: HttpRequest, found: Generation, given: dict[str, Any]) -> str:
+        reports.take_down(found, actor=request.user, reason=given["reason"])
+        return "Taken down."
 
 
 @admin.register(Attempt)

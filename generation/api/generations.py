@@ -22,7 +22,7 @@ from core.api.public import kept
 from core.api.serializers import refuse_fields
 from core.api.views import ViewSet
 from core.errors import Invalid, NotFound, detail
-from generation import errors, jobs, operations, queries, quotes
+from generation import errors, jobs, operations, queries, quotes, reports
 from generation.api import serializers
 from generation.api.filters import GenerationFilter
 from generation.api.orders import JobsViewSet, accepted
@@ -46,6 +46,7 @@ class GenerationViewSet(JobsViewSet):
     filterset_class = GenerationFilter
     errors = {
         "download": [errors.NotFinished, NotFound, Invalid],
+        "report": [errors.NotFinished],
         "stats": [Invalid],
         "quote": [errors.OperationUnavailable, errors.NotSold],
         "cancel": [errors.TooLateToCancel, errors.CancelLimitReached],
@@ -174,6 +175,21 @@ class GenerationViewSet(JobsViewSet):
     def retry(self, request: Request, pk: UUID) -> Response:
         refuse_fields(request.data)
         return accepted(jobs.retry(user=request.user, job_id=pk))
+
+    @extend_schema(
+        operation_id="generations_report",
+        summary="Report a job",
+        description="Tell staff that what it made must go. Once for each job: asked again, the first report answers.",
+        request=serializers.ReportedSerializer,
+        responses={201: serializers.ReportSerializer, 200: serializers.ReportSerializer},
+    )
+    def report(self, request: Request, pk: UUID) -> Response:
+        queries.job(request.user, pk)
+        body = serializers.ReportedSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        made, is_new = reports.report(user=request.user, job_id=pk, **body.validated_data)
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return Response(serializers.ReportSerializer(made).data, status=code)
 
 
 class OperationViewSet(ViewSet):

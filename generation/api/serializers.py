@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -9,9 +10,9 @@ from rest_framework import serializers
 
 from core import storage
 from core.api.serializers import IntegerField, Serializer, TextField
-from generation import jobs, operations, uploads
+from generation import jobs, operations, reports, uploads
 from generation.engine.finish import REASONS
-from generation.models import Generation, Kind, Operation, Photo, Purpose, State
+from generation.models import Generation, Kind, Operation, Photo, Purpose, Report, ReportReason, ReportStatus, State
 
 _STEPS = {
     State.QUEUED: "queued",
@@ -124,6 +125,11 @@ class VideoSerializer(OrderSerializer):
     optimize_prompt = YesNoField(required=False, help_text="Let a model word the prompt better; yours is kept.")
 
 
+class ReportedSerializer(Serializer):
+    reason = serializers.ChoiceField(choices=ReportReason.choices)
+    comment = TextField(required=False, allow_blank=True, max_length=1000, has_lines=True)
+
+
 class QuoteSerializer(Serializer):
     operation = TextField(max_length=40)
     params = serializers.DictField(required=False, default=dict, help_text="As the order will have them.")
@@ -225,6 +231,7 @@ class JobSerializer(serializers.ModelSerializer[Generation]):
             "deadline_at",
             "created_at",
             "finished_at",
+            "taken_down_at",
         )
         read_only_fields = fields
         extra_kwargs = {
@@ -331,3 +338,17 @@ class StatsSerializer(serializers.Serializer[Any]):
     success_rate = serializers.FloatField(allow_null=True, help_text="succeeded / (succeeded + failed), 0 to 1.")
     credits_used = serializers.IntegerField()
     credits_held = serializers.IntegerField()
+
+
+class ReportSerializer(serializers.ModelSerializer[Report]):
+    reason = serializers.ChoiceField(choices=ReportReason.choices)
+    status = serializers.ChoiceField(choices=ReportStatus.choices)
+    decide_by = serializers.SerializerMethodField(help_text="Until then staff have decided.")
+
+    class Meta:
+        model = Report
+        fields = ("id", "generation", "reason", "comment", "status", "created_at", "decide_by", "decided_at")
+        read_only_fields = fields
+
+    def get_decide_by(self, report: Report) -> datetime:
+        return report.created_at + reports.time_limit()

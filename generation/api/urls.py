@@ -43,6 +43,7 @@ urlpatterns = [
         name="generation",
     ),
     path("generations/<uuid:pk>/download", GenerationViewSet.as_view({"get": "download"}), name="generation-download"),
+    path("generations/<uuid:pk>/report", GenerationViewSet.as_view({"post": "report"}), name="generation-report"),
     path("generations/<uuid:pk>/cancel", GenerationViewSet.as_view({"post": "cancel"}), name="generation-cancel"),
     path("generations/<uuid:pk>/retry", GenerationViewSet.as_view({"post": "retry"}), name="generation-retry"),
 ]

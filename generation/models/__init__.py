@@ -15,7 +15,7 @@ from generation.models.jobs import (
     Outcome,
     State,
 )
-from generation.models.moderation import BlockedTerm, Category
+from generation.models.moderation import BlockedTerm, Category, Report, ReportReason, ReportStatus
 from generation.models.operations import Kind, Operation
 from generation.models.photos import Photo, Purpose, Upload
 
@@ -37,6 +37,9 @@ __all__ = [
     "Outcome",
     "Photo",
     "Purpose",
+    "Report",
+    "ReportReason",
+    "ReportStatus",
     "State",
     "Upload",
 ]

@@ -96,6 +96,7 @@ class Generation(UUIDModel):
     was_submitted = models.BooleanField(default=False, help_text="In this round a provider may have started.")
     finished_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    taken_down_at = models.DateTimeField(null=True, blank=True, help_text="By staff: its files are gone.")
 
     photos: models.ManyToManyField[Photo, JobPhoto] = models.ManyToManyField(
         Photo, through="JobPhoto", related_name="generations"
@@ -104,6 +105,7 @@ class Generation(UUIDModel):
     objects = GenerationQuerySet.as_manager()
 
     class Meta:
+        permissions = [("takedown_generation", "Can take down what a job made")]
         constraints = (
             models.CheckConstraint(
                 condition=Q(state__in=[state.value for state in State]), name="generation_generation_state"

@@ -55,6 +55,16 @@ def test_a_term_is_added_changed_and_taken_off(console: Client) -> None:
     assert not BlockedTerm.objects.filter(pk=term.pk).exists()
 
 
+def test_a_term_without_a_word_is_not_taken(console: Client) -> None:
+    form = {"term": "!!! …", "category": Category.HATE, "is_active": "on"}
+
+    page = console.post(reverse("admin:generation_blockedterm_add"), form)
+
+    assert page.status_code == 200
+    assert "would never be found" in page.content.decode()
+    assert not BlockedTerm.objects.filter(term="!!! …").exists()
+
+
 def test_an_operation_is_switched_off_but_never_deleted(console: Client) -> None:
     operation = Operation.objects.get(code="headshot")
     url = reverse("admin:generation_operation_change", args=[operation.pk])

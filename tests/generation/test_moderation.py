@@ -69,3 +69,57 @@ def test_staff_edits_count_at_once() -> None:
     term.is_active = False
     term.save()
     moderation.check({"p": "the purple monkey!"})
+
+
+LISTED = (
+    *("裸体", "ヌード", "누드", "เปลือย", "नंगा", "عارية", "עירום", "голая"),
+    *("kız çıplak", "nackt", "nue", "khỏa thân", "γυμνός"),  # noqa: RUF001
+)
+
+
+@pytest.fixture
+def languages() -> None:
+    BlockedTerm.objects.bulk_create(BlockedTerm(term=term, category=Category.ADULT) for term in LISTED)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "一张裸体照片",  # no space between words
+        "彼女のヌード写真",
+        "누드를 그려줘",  # an ending hangs on the word
+        "ภาพเปลือยของฉัน",
+        "एक नंगा आदमी",
+        "صورة عَارِيَة",  # with points
+        "صورة عـاريـة",  # stretched
+        "תמונת עֵירוֹם",
+        "ГОЛАЯ",
+        "KIZ ÇIPLAK",
+        "Ganz nackt!",
+        "l’image nue",  # noqa: RUF001
+        "KHO\u0309A THA\u0302N",
+        "ΓΥΜΝΟΣ",
+    ],
+)  # fmt: skip
+def test_blocked_words_are_found_in_every_script(languages: None, text: str) -> None:
+    with pytest.raises(Moderated):
+        moderation.check({"p": text})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "体裸",  # the other way round
+        "नग और नंगी",  # other vowels, other words
+        "nacktschnecke am Blatt",
+        "continue, avenue, revenue",
+        "голаятся",
+        "עירומים",
+    ],
+)
+def test_other_words_of_those_scripts_pass(languages: None, text: str) -> None:
+    moderation.check({"p": text})
+
+
+def test_a_term_that_could_never_be_found_is_not_taken() -> None:
+    assert moderation.words("!!! … 🤖") == []
