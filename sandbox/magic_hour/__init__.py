@@ -1,1 +1,1 @@
-"""Magic Hour: upload URLs, the AI headshot generator, image projects."""
+"""Magic Hour: upload URLs, headshots, images, videos, and the projects that they are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,10 +14,12 @@ from starlette.routing import Route
 
 from sandbox import faults, outputs
 from sandbox.box import Box, box_of
-from sandbox.magic_hour import files, projects
+from sandbox.magic_hour import files, orders, projects
 from sandbox.magic_hour.errors import MagicHourError
+from sandbox.state import Doc
 
 Handler = Callable[[Box, Request], Awaitable[Response]]
+Order = Callable[[Box, dict[str, Any], str], Doc]
 
 
 def answering(handler: Handler, *, with_key: bool = True) -> Callable[[Request], Awaitable[Response]]:
@@ -71,21 +74,32 @@ async def upload(box: Box, request: Request) -> Response:
     return Response()
 
 
-async def create_headshot(box: Box, request: Request) -> Response:
-    project = projects.create_headshot(box, await body_of(request), origin_of(request))
-    if "hang" in project["_words"]:
-        return await faults.hang(request.scope, box)
-    cost = project["credits_charged"]
-    return JSONResponse({"id": project["id"], "credits_charged": cost, "frame_cost": cost})
+def creating(order: Order, cost_key: str = "frame_cost") -> Handler:
+    """A create: it answers at once, with the deprecated twin of the cost that the SDK insists on."""
+
+    async def create(box: Box, request: Request) -> Response:
+        project = order(box, await body_of(request), origin_of(request))
+        if "hang" in project["_words"]:
+            return await faults.hang(request.scope, box)
+        cost = project["credits_charged"]
+        return JSONResponse({"id": project["id"], "credits_charged": cost, cost_key: cost})
+
+    return create
 
 
-async def show_project(box: Box, request: Request) -> Response:
-    return JSONResponse(projects.public(box, projects.load(box, request.path_params["id"])))
+def showing(*, video: bool) -> Handler:
+    async def show(box: Box, request: Request) -> Response:
+        return JSONResponse(projects.public(box, projects.load(box, request.path_params["id"], video=video)))
+
+    return show
 
 
-async def delete_project(box: Box, request: Request) -> Response:
-    projects.remove(box, projects.load(box, request.path_params["id"]))
-    return Response(status_code=204)
+def deleting(*, video: bool) -> Handler:
+    async def delete(box: Box, request: Request) -> Response:
+        projects.remove(box, projects.load(box, request.path_params["id"], video=video))
+        return Response(status_code=204)
+
+    return delete
 
 
 async def account(box: Box, request: Request) -> Response:
@@ -94,7 +108,7 @@ async def account(box: Box, request: Request) -> Response:
             "id": files.ACCOUNT_ID,
             "email": "sandbox@example.test",
             "credits": projects.credits(box),
-            "tier": "free",
+            "tier": "business",
             "subscription": None,
         }
     )
@@ -103,11 +117,12 @@ async def account(box: Box, request: Request) -> Response:
 async def download(box: Box, request: Request) -> Response:
     """Serve an output, or what a magic word made of it."""
     files.check_link(box, request.url.path, request.query_params)
-    project = projects.load(box, request.path_params["id"])
-    path = box.folder("outputs") / f"{project['id']}.png"
-    if not project["enabled"] or not path.exists():
+    name = request.path_params["name"]
+    project = projects.load(box, re.split(r"[-.]", name)[0])
+    path = box.folder("outputs") / name
+    if name not in projects.outputs(project) or not project["enabled"] or not path.exists():
         raise MagicHourError(404, "Not Found")
-    return outputs.respond(path, project["_words"], "image/png")
+    return outputs.respond(path, project["_words"], "video/mp4" if projects.is_video(project) else "image/png")
 
 
 async def unknown(box: Box, request: Request) -> Response:
@@ -116,11 +131,17 @@ async def unknown(box: Box, request: Request) -> Response:
 
 routes = [
     Route("/v1/files/upload-urls", answering(upload_urls), methods=["POST"]),
-    Route("/v1/ai-headshot-generator", answering(create_headshot), methods=["POST"]),
-    Route("/v1/image-projects/{id}", answering(show_project), methods=["GET"]),
-    Route("/v1/image-projects/{id}", answering(delete_project), methods=["DELETE"]),
+    Route("/v1/ai-headshot-generator", answering(creating(orders.headshot)), methods=["POST"]),
+    Route("/v1/ai-image-generator", answering(creating(orders.image)), methods=["POST"]),
+    Route("/v1/text-to-video", answering(creating(orders.text_to_video, "estimated_frame_cost")), methods=["POST"]),
+    Route("/v1/image-to-video", answering(creating(orders.image_to_video, "estimated_frame_cost")), methods=["POST"]),
+    *(
+        Route(f"/v1/{kind}-projects/{{id}}", answering(handler(video=kind == "video")), methods=[method])
+        for kind in ("image", "video")
+        for method, handler in (("GET", showing), ("DELETE", deleting))
+    ),
     Route("/v1/account", answering(account), methods=["GET"]),
     Route("/v1/{path:path}", answering(unknown), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     Route("/uploads/{name}", answering(upload, with_key=False), methods=["PUT"]),
-    Route("/downloads/{id}.png", answering(download, with_key=False), methods=["GET"]),
+    Route("/downloads/{name}", answering(download, with_key=False), methods=["GET"]),
 ]

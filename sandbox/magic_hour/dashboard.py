@@ -14,6 +14,8 @@ from sandbox.state import Doc
 
 HOME = "/magic-hour/dashboard"
 PAGE_LENGTH = 50
+_PICTURE = '<a href="{url}"><img src="{url}" alt="" width=64 loading=lazy></a>'
+_VIDEO = '<a href="{url}">Play</a>'
 
 
 async def home(request: Request) -> Response:
@@ -32,7 +34,7 @@ def _row(box: Box, project: Doc) -> list[object]:
     url = shown["downloads"][0]["url"] if shown["downloads"] else ""
     act = button(f"{HOME}/{project['id']}/cancel", "Cancel") if project["status"] not in projects.DONE else EMPTY
     return [
-        markup('<a href="{url}"><img src="{url}" alt="" width=64 loading=lazy></a>', url=url) if url else EMPTY,
+        markup(_VIDEO if projects.is_video(project) else _PICTURE, url=url) if url else EMPTY,
         markup("{id}<br><span class=soft>{name}</span>", id=code(project["id"]), name=project["name"]),
         tag(project["status"]), project["_prompt"], clock(project["_made_at"]), act,
     ]  # fmt: skip

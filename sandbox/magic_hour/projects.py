@@ -1,12 +1,14 @@
-"""Image projects: a job's way from draft to complete, on the sandbox's clock."""
+"""Image and video projects: a job's way from draft to complete, on the sandbox's clock."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
-from sandbox import faults, magic, render
+from sandbox import drawings, faults, films, magic, render
 from sandbox.box import Box
 from sandbox.magic_hour import files
 from sandbox.magic_hour.errors import MagicHourError
@@ -14,7 +16,7 @@ from sandbox.state import Doc
 from sandbox.tokens import new_cuid
 
 KIND = "magic_hour.project"
-HEADSHOT_CREDITS = 50
+VIDEOS = ("IMAGE_TO_VIDEO", "TEXT_TO_VIDEO")
 FIRST_CREDITS = 1_000_000
 DONE = ("complete", "error", "canceled")
 # When each step comes, as a share of the time the whole job takes.
@@ -29,42 +31,35 @@ def set_credits(box: Box, amount: int) -> None:
     box.store.put("magic_hour.account", "account", {"credits": amount})
 
 
-def create_headshot(box: Box, body: dict[str, Any], origin: str) -> Doc:
-    """Take a headshot job: charge, and put its steps on the agenda."""
-    assets, style, name = body.get("assets"), body.get("style"), body.get("name")
-    if not isinstance(assets, dict):
-        raise MagicHourError(400, "assets: Required")
-    if style is not None and not isinstance(style, dict):
-        raise MagicHourError(400, "style: Expected object")
-    prompt = (style or {}).get("prompt")
-    for field, value in (("style.prompt", prompt), ("name", name)):
-        if value is not None and not isinstance(value, str):
-            raise MagicHourError(400, f"{field}: Expected string")
-    asset = files.check_asset(box, assets.get("image_file_path"), "assets.image_file_path")
-    words = magic.texts(prompt, name)
-    _refuse_once(box, words, prompt, name)
-    if credits(box) < HEADSHOT_CREDITS:
-        raise MagicHourError(402, "You do not have enough credits to create this image")
+def begin(box: Box, *, form: str, name: str | None, cost: int, origin: str, work: Doc, shown: Doc) -> Doc:
+    """Take a job: charge, and put its steps on the agenda. `work` is what it is made from, `shown` its kind's own keys.
+
+    Raises: MagicHourError, 402 without credits, and what magic words say.
+    """
+    words = magic.texts(work["prompt"], name)
+    _refuse_once(box, words, work["prompt"], name)
+    if credits(box) < cost:
+        raise MagicHourError(402, "You do not have enough credits to create this")
     now = time.time()
     project: Doc = {
         "id": new_cuid(),
         "name": name,
         "status": "draft",
-        "image_count": 1,
-        "type": "AI_HEADSHOT",
+        "type": form,
         "created_at": files.iso(now),
         "enabled": True,
-        "credits_charged": HEADSHOT_CREDITS,
+        "credits_charged": cost,
         "error": None,
-        "_asset": asset,
-        "_prompt": prompt,
+        **shown,
+        "_work": work,
+        "_prompt": work["prompt"],
         "_words": sorted(words),
         "_origin": origin,
         "_made_at": now,
     }
     takes_s = box.tuned("slow_s" if "slow" in words else "late_s" if "late" in words else "speed_s")
     with box.store.transaction():
-        set_credits(box, credits(box) - HEADSHOT_CREDITS)
+        set_credits(box, credits(box) - cost)
         box.store.put(KIND, project["id"], project)
         for step, share in STEPS:
             box.agenda.after(takes_s * share, "magic_hour.step", project["id"], step)
@@ -79,9 +74,23 @@ def _refuse_once(box: Box, words: frozenset[str], prompt: str | None, name: str 
             raise MagicHourError(500, "Internal Server Error")
 
 
-def load(box: Box, id: str) -> Doc:
+def is_video(project: Doc) -> bool:
+    return project["type"] in VIDEOS
+
+
+def outputs(project: Doc) -> list[str]:
+    """The names of what it makes."""
+    id = project["id"]
+    if is_video(project):
+        return [f"{id}.mp4"]
+    count = project["image_count"]
+    return [f"{id}.png"] if count == 1 else [f"{id}-{n}.png" for n in range(1, count + 1)]
+
+
+def load(box: Box, id: str, *, video: bool | None = None) -> Doc:
+    """The project; of one kind only where that is asked for."""
     project = box.store.get(KIND, id)
-    if project is None:
+    if project is None or video not in (None, is_video(project)):
         raise MagicHourError(404, "Not Found")
     return project
 
@@ -91,8 +100,10 @@ def public(box: Box, project: Doc) -> Doc:
     shown = {key: value for key, value in project.items() if not key.startswith("_")}
     downloads = []
     if project["status"] == "complete" and project["enabled"]:
-        downloads.append(files.signed_link(box, project["_origin"], f"/magic-hour/downloads/{project['id']}.png"))
-    return shown | {"total_frame_cost": project["credits_charged"], "downloads": downloads}
+        places = [f"/magic-hour/downloads/{name}" for name in outputs(project)]
+        downloads = [files.signed_link(box, project["_origin"], place) for place in places]
+    shown |= {"total_frame_cost": project["credits_charged"], "downloads": downloads}
+    return shown | {"download": downloads[0] if downloads else None} if is_video(project) else shown
 
 
 def cancel(box: Box, project: Doc) -> Doc:
@@ -107,12 +118,13 @@ def remove(box: Box, project: Doc) -> None:
     """Idempotent. Removes the output for good; a running job ends with it."""
     cancel(box, project)
     box.store.put(KIND, project["id"], project | {"enabled": False})
-    (box.folder("outputs") / f"{project['id']}.png").unlink(missing_ok=True)
+    for name in outputs(project):
+        (box.folder("outputs") / name).unlink(missing_ok=True)
 
 
 def announce(box: Box, event: str, project: Doc) -> None:
     copies = 0 if "lost" in project["_words"] else magic.DUPLICATES if "duplicate" in project["_words"] else 1
-    body = {"type": event, "payload": public(box, project)}
+    body = {"type": f"{'video' if is_video(project) else 'image'}.{event}", "payload": public(box, project)}
     box.webhooks.send("magic-hour", event, body, subject=project["id"], copies=copies)
 
 
@@ -125,7 +137,7 @@ async def step(box: Box, id: str, name: str) -> None:
         with box.store.transaction():
             box.store.put(KIND, id, project | {"status": name})
             if name == "rendering":
-                announce(box, "image.started", project | {"status": name})
+                announce(box, "started", project | {"status": name})
         return
     refusal = await _render(box, project)
     project = box.store.get(KIND, id)
@@ -140,24 +152,49 @@ async def step(box: Box, id: str, name: str) -> None:
                 "error": {"code": refusal.code, "message": refusal.message},
             }
         else:
-            project["status"] = "complete"
+            cost = project["_work"].get("final_cost", project["credits_charged"])  # of a video the first was a guess
+            set_credits(box, credits(box) + project["credits_charged"] - cost)
+            project |= {"status": "complete", "credits_charged": cost}
         box.store.put(KIND, id, project)
-        announce(box, "image.errored" if refusal else "image.completed", project)
+        announce(box, "errored" if refusal else "completed", project)
 
 
 async def _render(box: Box, project: Doc) -> render.RenderError | None:
     if "fail" in project["_words"]:
-        return render.RenderError("unknown_error", "An unknown error occurred while generating the image")
+        return render.RenderError("unknown_error", "An unknown error occurred during generation")
     if "moderated" in project["_words"]:
         return render.RenderError("content_moderated", "The request was blocked by our content policy")
-    output = box.folder("outputs") / f"{project['id']}.png"
+    work, made = project["_work"], [box.folder("outputs") / name for name in outputs(project)]
     try:
-        source = await files.photo(box, project["_asset"])
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(box.renderer, render.headshot, source, output, project["_prompt"])
+        source = await files.photo(box, work["asset"]) if work.get("asset") else None
+        draw = partial(_DRAW[project["type"]], source, made, work)
+        await asyncio.get_running_loop().run_in_executor(box.renderer, draw)
     except render.RenderError as error:
         return error
     return None
+
+
+def _headshot(source: Path | None, made: list[Path], work: Doc) -> None:
+    assert source is not None
+    render.headshot(source, made[0], work["prompt"])
+
+
+def _images(source: Path | None, made: list[Path], work: Doc) -> None:
+    for seed, output in enumerate(made):
+        drawings.draw(work["prompt"], seed, tuple(work["size"])).save(output, "PNG", compress_level=4)
+
+
+def _video(source: Path | None, made: list[Path], work: Doc) -> None:
+    scene = films.Scene(work["prompt"] or "", work["seconds"])
+    films.film(made[0], [scene], tuple(work["size"]), picture=source, sound=work["audio"])
+
+
+_DRAW: dict[str, Callable[[Path | None, list[Path], Doc], None]] = {
+    "AI_HEADSHOT": _headshot,
+    "AI_IMAGE": _images,
+    "IMAGE_TO_VIDEO": _video,
+    "TEXT_TO_VIDEO": _video,
+}
 
 
 def register(box: Box) -> None:

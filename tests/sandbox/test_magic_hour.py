@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
 import magic_hour
 import psutil
@@ -410,3 +411,126 @@ def test_dashboard_shows_the_project(sandbox: RunningSandbox, studio: magic_hour
 
     assert project.id in page
     assert "<b>bold</b>" not in page
+
+
+# Images and videos -----------------------------------------------------------------------------
+
+
+def playing(content: bytes) -> tuple[int, int, float, bool]:
+    """Width, height, seconds and whether there is sound, of a film played to its end."""
+    with av.open(io.BytesIO(content)) as film:
+        frames = list(film.decode(video=0))
+        picture = film.streams.video[0]
+        return picture.width, picture.height, len(frames) / float(picture.average_rate or 1), bool(film.streams.audio)
+
+
+def filmed(studio: magic_hour.Client, id: str) -> Any:
+    def look() -> Any:
+        project = studio.v1.video_projects.get(id=id)
+        return project if project.status in ("complete", "error", "canceled") else None
+
+    return wait_for(look, f"the end of {id}", 60)
+
+
+def test_sdk_generates_four_images_of_one_prompt(studio: magic_hour.Client, tmp_path: Path) -> None:
+    before = studio.v1.account.list().credits
+
+    done = studio.v1.ai_image_generator.generate(
+        image_count=4,
+        style={"prompt": "a lantern in the rain"},
+        aspect_ratio="16:9",
+        resolution="640px",
+        name="our-token",
+        download_directory=str(tmp_path),
+    )
+
+    assert (done.status, done.type_, done.image_count, len(done.downloads)) == ("complete", "AI_IMAGE", 4, 4)
+    pictures = [Path(path).read_bytes() for path in done.downloaded_paths]
+    assert len(set(pictures)) == 4
+    assert {Image.open(io.BytesIO(picture)).size for picture in pictures} == {(640, 360)}
+    assert studio.v1.account.list().credits == before - 20
+
+
+def test_sdk_makes_a_film_of_words_and_its_guess_is_corrected(
+    studio: magic_hour.Client, receiver: Receiver, tmp_path: Path
+) -> None:
+    made = studio.v1.text_to_video.create(
+        end_seconds=1.5, style={"prompt": "waves"}, aspect_ratio="9:16", resolution="480p", audio=True, name="our-token"
+    )
+    done = filmed(studio, made.id)
+
+    assert (made.credits_charged, made.estimated_frame_cost, done.credits_charged) == (60, 60, 45)
+    assert (done.type_, done.width, done.height, done.end_seconds) == ("TEXT_TO_VIDEO", 480, 852, 1.5)
+    assert done.download.url.partition("?")[0] == done.downloads[0].url.partition("?")[0]
+    answer = requests.get(done.downloads[0].url, timeout=20)
+    assert answer.headers["Content-Type"] == "video/mp4"
+    assert playing(answer.content) == (480, 852, 1.5, True)
+    receiver.wait(made.id, "video.started")
+    (completed,) = receiver.wait(made.id, "video.completed")
+    assert completed.json["payload"]["name"] == "our-token"
+
+    studio.v1.video_projects.delete(id=made.id)
+    after = studio.v1.video_projects.get(id=made.id)
+    assert (after.enabled, after.downloads, after.download) == (False, [], None)
+    assert requests.get(done.downloads[0].url, timeout=10).status_code == 404
+
+
+def test_sdk_makes_a_film_of_a_picture(studio: magic_hour.Client, photo: Path) -> None:
+    path = studio.v1.files.upload_file(str(photo))
+
+    made = studio.v1.image_to_video.create(assets={"image_file_path": path}, end_seconds=1, resolution="480p")
+
+    done = filmed(studio, made.id)
+    assert (done.status, done.type_) == ("complete", "IMAGE_TO_VIDEO")
+    assert playing(requests.get(done.downloads[0].url, timeout=20).content)[2:] == (1.0, False)
+
+
+def test_an_image_is_no_video_and_the_other_way_round(studio: magic_hour.Client) -> None:
+    image = studio.v1.ai_image_generator.create(image_count=1, style={"prompt": "x"}).id
+
+    with pytest.raises(ApiError) as unknown:
+        studio.v1.video_projects.get(id=image)
+
+    assert unknown.value.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("ai-image-generator", {"image_count": 1}, "style.prompt"),
+        ("ai-image-generator", {"image_count": 5, "style": {"prompt": "x"}}, "image_count"),
+        ("ai-image-generator", {"image_count": 2, "style": {"prompt": "x"}, "model": "krea-2"}, "image_count"),
+        ("ai-image-generator", {"image_count": True, "style": {"prompt": "x"}}, "image_count"),
+        ("ai-image-generator", {"image_count": 1, "style": {"prompt": "x"}, "model": "none"}, "model"),
+        ("ai-image-generator", {"image_count": 1, "style": {"prompt": "x"}, "resolution": "8k"}, "resolution"),
+        ("text-to-video", {"style": {"prompt": "x"}}, "end_seconds"),
+        ("text-to-video", {"style": {"prompt": "x"}, "end_seconds": 7, "model": "kling-2.6"}, "end_seconds"),
+        ("text-to-video", {"style": {"prompt": "x"}, "end_seconds": 61}, "end_seconds"),
+        ("text-to-video", {"style": {"prompt": "x"}, "end_seconds": 5, "resolution": "4k"}, "resolution"),
+        (
+            "text-to-video",
+            {"style": {"prompt": "x"}, "end_seconds": 4, "model": "veo3.1", "aspect_ratio": "1:1"},
+            "aspect_ratio",
+        ),
+        ("text-to-video", {"style": {"prompt": "x"}, "end_seconds": 5, "references": [{}]}, "references[0].file_path"),
+        ("image-to-video", {"end_seconds": 5}, "assets"),
+    ],
+)
+def test_an_order_that_no_model_takes_is_refused(
+    sandbox: RunningSandbox, path: str, body: dict[str, Any], field: str
+) -> None:
+    answer = sandbox.call("POST", f"/magic-hour/v1/{path}", body, headers=_bearer(sandbox))
+
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(field)
+
+
+def test_magic_words_work_for_films_too(studio: magic_hour.Client, receiver: Receiver) -> None:
+    before = studio.v1.account.list().credits
+
+    made = studio.v1.text_to_video.create(end_seconds=1, style={"prompt": "sandbox:moderated"}, resolution="480p")
+
+    done = filmed(studio, made.id)
+    assert (done.status, done.error.code, done.credits_charged) == ("error", "content_moderated", 0)
+    assert studio.v1.account.list().credits == before
+    receiver.wait(made.id, "video.errored")
