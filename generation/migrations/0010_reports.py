@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('generation', '0007_uploads'),
+        ('generation', '0009_costs_in_millionths'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
