@@ -53,6 +53,7 @@ class GenerationViewSet(JobsViewSet):
         "destroy": [errors.TooLateToCancel, errors.CancelLimitReached],
         "retry": [
             errors.NotRetryable,
+            errors.AvatarLimitReached,
             errors.Moderated,
             errors.OperationUnavailable,
             errors.NotSold,

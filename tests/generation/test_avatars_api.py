@@ -15,7 +15,7 @@ from accounts.models import User
 from audit.models import AuditLog
 from billing import ledger
 from billing.models import Plan, Subscription
-from generation import avatars, jobs
+from generation import jobs
 from generation.errors import AvatarLimitReached
 from generation.models import Avatar, Generation, Kind, Operation, State
 from tests import books
@@ -405,7 +405,7 @@ def test_one_whose_output_is_being_stored_is_not_deleted(rich: User) -> None:
     assert client.get(f"{AVATARS}/{avatar.pk}").status_code == 200
 
 
-def test_nothing_is_made_of_one_that_is_not_ready(rich: User) -> None:
+def test_nothing_is_made_of_one_that_is_not_ready(rich: User, bob: User) -> None:
     client, avatar = api(rich), avatar_of(rich)
 
     refused = post(client, {}, url=f"{AVATARS}/{avatar.pk}/regenerate-thumbnail")
@@ -413,5 +413,11 @@ def test_nothing_is_made_of_one_that_is_not_ready(rich: User) -> None:
     assert (refused.status_code, refused.json()["error"]) == (409, "avatar_not_ready")
     assert Generation.objects.filter(kind=Kind.AVATAR).count() == 1
     assert ledger.balance(rich.pk).held == 10
-    with pytest.raises(avatars.AvatarNotReady):
-        avatars.resolve(user=rich, avatar_id=avatar.pk)
+    picture = {"prompt": "reading in a garden", "avatar": str(avatar.pk)}
+    refused = post(client, picture, url="/api/v1/images")
+    assert (refused.status_code, refused.json()["error"]) == (409, "avatar_not_ready")
+    for strange in (picture, picture | {"avatar": str(uuid.uuid4())}):
+        refused = post(api(bob), strange, url="/api/v1/images")
+        assert (refused.status_code, refused.json()["error"]) == (404, "not_found")
+    assert not Generation.objects.filter(kind=Kind.IMAGE).exists()
+    books.check()
