@@ -107,6 +107,9 @@ bench: $(VENV)/.dev ## measure against named peers; prints ratios
 	@for bench in $$(grep -l '__name__ == "__main__"' bench/*.py); do \
 		name=$$(basename "$$bench" .py); echo "== $$name"; $(PY) -m "bench.$$name" || exit 1; done
 
+.PHONY: photogrammetry
+photogrammetry: $(VENV)/.photogrammetry ## what 3D models take (330 MB), and their tests; without it they are off
+
 .PHONY: browser
 browser: ## what browser tests need from Debian, installed by root, else named
 	@if command -v chromium >/dev/null; then echo "chromium is there."; \
@@ -149,7 +152,8 @@ lock: $(VENV)/.embedded ## compile requirements*.txt from pyproject.toml
 	@set -e; uv="$(PY) -m uv pip compile -q --python-version 3.11 --universal --no-header"; \
 	$$uv pyproject.toml -o requirements.txt; \
 	$$uv pyproject.toml --extra embedded -c requirements.txt -o requirements-embedded.txt; \
-	$$uv pyproject.toml --extra embedded --extra dev -c requirements-embedded.txt -o requirements-dev.txt
+	$$uv pyproject.toml --extra embedded --extra dev -c requirements-embedded.txt -o requirements-dev.txt; \
+	$$uv pyproject.toml --extra photogrammetry -c requirements-dev.txt -o requirements-photogrammetry.txt
 
 .PHONY: clean
 clean: ## remove caches and the virtual environment; var/ stays
@@ -194,9 +198,13 @@ $(VENV)/.embedded: requirements-embedded.txt $(VENV)/.made
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.made
 	@$(call install,requirements-dev.txt)
 
+$(VENV)/.photogrammetry: requirements-photogrammetry.txt $(VENV)/.made
+	@$(call install,requirements-photogrammetry.txt,--only-binary pycolmap) || { \
+		echo "3D models stay off: pycolmap has wheels for Linux on x86-64 and macOS 14 on ARM only." >&2; exit 1; }
+
 # What one installs is in the other too: versions are the same, so neither undoes the other.
 define install
 umask 022; echo "Installing $(1) ..."; \
-if $(PY) -m uv --version >/dev/null 2>&1; then $(PY) -m uv pip install -q --python $(PY) -r $(1); \
-else $(PY) -m pip install -q -r $(1); fi && touch $@
+if $(PY) -m uv --version >/dev/null 2>&1; then $(PY) -m uv pip install -q --python $(PY) $(2) -r $(1); \
+else $(PY) -m pip install -q $(2) -r $(1); fi && touch $@
 endef

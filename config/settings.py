@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -375,10 +376,18 @@ PROVIDER_RATES: dict[str, tuple[int, float]] = {
     "kie": (env.int("KIE_CALLS_PER_10S", default=20), 10),
 }
 REMOVAL_WITHIN_S = env.int("REMOVAL_WITHIN_S", default=48 * 3600)  # in which staff decide about what was reported
+ARCHIVE_MAX_BYTES = env.int("ARCHIVE_MAX_BYTES", default=2_000_000_000)  # of a zip of photos
 PHOTO_MAX_BYTES = env.int("PHOTO_MAX_BYTES", default=50_000_000)
 UPLOAD_URL_S = env.int("UPLOAD_URL_S", default=3600)  # what is put then is kept for a day
 AVATAR_MAX_BYTES = env.int("AVATAR_MAX_BYTES", default=10_000_000)
 PHOTO_MAX_PIXELS = env.int("PHOTO_MAX_PIXELS", default=80_000_000)  # measured: 0.8 GB in the decoder's own process
+# 3D models are made on the machines that serve the queue `bulk`. On where the packages are installed; name it where the
+# web processes run without them.
+PHOTOGRAMMETRY_ENABLED = env.bool("PHOTOGRAMMETRY_ENABLED", default=find_spec("pycolmap") is not None)
+PHOTOGRAMMETRY_DIR = Path(env.str("PHOTOGRAMMETRY_DIR", default=str(VAR_DIR / "photogrammetry")))
+PHOTOGRAMMETRY_THREADS = env.int("PHOTOGRAMMETRY_THREADS", default=0)  # 0: as many as there are cores
+PHOTOGRAMMETRY_MEMORY_BYTES = env.int("PHOTOGRAMMETRY_MEMORY_BYTES", default=8_000_000_000)  # addresses, not all used
+PHOTOGRAMMETRY_FREE_BYTES = env.int("PHOTOGRAMMETRY_FREE_BYTES", default=5_000_000_000)  # with less none is begun
 OUTPUT_MAX_BYTES = {
     "headshot": env.int("HEADSHOT_MAX_BYTES", default=50_000_000),
     "image": env.int("IMAGE_MAX_BYTES", default=50_000_000),

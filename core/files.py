@@ -7,7 +7,8 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from django.db.models.functions import Now
+from django.db.models import F
+from django.db.models.functions import Greatest, Now
 
 from core import jobs, storage
 from core.killpoints import reach
@@ -16,7 +17,17 @@ from core.models import StoredObject
 log = structlog.get_logger("files")
 
 _TRY_AGAIN = timedelta(hours=1)
-_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "video/mp4": "mp4"}
+_EXTENSIONS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "video/mp4": "mp4",
+    "application/zip": "zip",
+    "model/gltf-binary": "glb",
+    "model/obj": "obj",
+    "model/ply": "ply",
+}
 
 
 def extension(content_type: str) -> str:
@@ -40,12 +51,14 @@ def adopt(ids: Iterable[UUID]) -> None:
         raise LookupError("a stored file expired before it was referred to")
 
 
-def let_go(ids: Iterable[UUID]) -> None:
+def let_go(ids: Iterable[UUID], *, not_before_s: float = 0) -> None:
     """In the transaction that stops referring to the files: they are removed after it.
 
+    `not_before_s`: but not before so long after they were announced, since until then they might be put again.
     Enqueues: core.remove_files
     """
-    StoredObject.objects.filter(pk__in=list(ids)).update(expires_at=Now())
+    at = Greatest(Now(), F("created_at") + timedelta(seconds=not_before_s))
+    StoredObject.objects.filter(pk__in=list(ids)).update(expires_at=at)
     jobs.wake("core.remove_files")
 
 

@@ -46,6 +46,18 @@ class Picture:
     camera_model: str = ""
     focal_length_mm: float | None = None
 
+    @property
+    def camera(self) -> str:
+        """Equal for pictures through the same lens."""
+        return camera_of(self)
+
+
+def camera_of(picture: Any) -> str:
+    """Equal for pictures, or rows about them, through the same lens: what depth needs to know of it is learnt once."""
+    sides = sorted((picture.original_width, picture.original_height))
+    found = (picture.camera_make, picture.camera_model, picture.focal_length_mm, sides, picture.width, picture.height)
+    return repr(found)
+
 
 def photo(file: IO[bytes]) -> Picture:
     """A customer's picture upright, in sRGB, within 2048², as JPEG 90 without metadata. `file` is one on disk.

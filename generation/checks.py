@@ -6,10 +6,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 
 from generation import providers
 from generation.models import Kind
+from generation.providers import photogrammetry
 
 # Every call that a worker makes under a lease must end well before it lapses.
 _LONGEST_CALL_S = 60
@@ -40,6 +41,13 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         found.append(Warning(f"Set KIE_WEBHOOK_SECRET: {known}.", id="generation.W002"))
     if not _is_here(settings.KIE_BASE_URL) and settings.KIE_API_KEY and _is_here(settings.PUBLIC_URL):
         found.append(Warning("KIE cannot call back: PUBLIC_URL leads to this machine.", id="generation.W003"))
+    if settings.PHOTOGRAMMETRY_ENABLED and (lacking := photogrammetry.missing()):
+        message = (
+            f"3D models are on, and {', '.join(lacking)} is not installed here: no worker for `bulk` may run here."
+        )
+        found.append(
+            Warning(message, hint="make photogrammetry, or PHOTOGRAMMETRY_ENABLED=false", id="generation.W002")
+        )
     if settings.PRODUCTION and not any(providers.is_configured(code) for code in providers.REGISTRY):
         found.append(Warning("No provider has keys: nothing can be ordered.", id="generation.W001"))
     return found
@@ -47,3 +55,11 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 def _is_here(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+@register(Tags.compatibility, deploy=True)
+def say_what_is_off(**kwargs: Any) -> list[CheckMessage]:
+    """Only `check --deploy` says it: whoever has no use for it should not read of it at every command."""
+    if settings.PHOTOGRAMMETRY_ENABLED:
+        return []
+    return [Info("3D models are off.", hint="make photogrammetry turns them on.", id="generation.I001")]

@@ -20,7 +20,7 @@ from core import http
 from core import jobs as wake_ups
 from core.errors import Invalid, NotFound, detail
 from core.killpoints import reach
-from generation import avatar_limit, moderation, operations, outputs, photos, prompts, quotes
+from generation import avatar_limit, moderation, operations, outputs, photos, prompts, quotes, uploads
 from generation.engine import finish, moves
 from generation.errors import CancelLimitReached, ConsentRequired, NotRetryable, TooLateToCancel
 from generation.models import TERMINAL, Asset, Avatar, Consent, Generation, JobPhoto, Kind, Operation, Photo, State
@@ -38,6 +38,7 @@ class Request:
     operation: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     photo_ids: Sequence[UUID] = ()
+    archive_id: UUID | None = None
     image_url: str | None = None
     consent: bool = False
     quote: str | None = None
@@ -65,6 +66,7 @@ def create(*, user: Any, request: Request) -> Generation:
         raise ConsentRequired
     with transaction.atomic():
         inputs = photos.lock_usable(user=user, ids=list(request.photo_ids))
+        archive = uploads.take_archive(user=user, archive_id=request.archive_id) if request.archive_id else None
         moderation.check(operations.texts(operation, params))
         price = operations.price(operation, params)
         if request.quote is not None:
@@ -73,6 +75,7 @@ def create(*, user: Any, request: Request) -> Generation:
             user=user,
             kind=operation.kind,
             avatar_id=request.avatar_id,
+            archive=archive,
             operation=operation.code,
             provider=operation.provider,
             model=operation.model,
@@ -110,6 +113,9 @@ def _check_inputs(operation: Operation, request: Request) -> None:
     count = len(request.photo_ids) + bool(request.image_url)
     if photos_max and request.photo_ids and request.image_url:
         raise Invalid(details=[detail("one_of", "Send either photo or image_url, not both.", "image_url")])
+    if photos_max > 1:
+        _check_many(operation, request)
+        return
     if count < photos_min:
         raise Invalid(details=[detail("required", "Send photo (an uploaded photo's id) or image_url.", "photo")])
     if count > photos_max or len(set(request.photo_ids)) != len(request.photo_ids):
@@ -123,6 +129,16 @@ def _check_inputs(operation: Operation, request: Request) -> None:
         except http.FetchRefused as error:
             message = f"image_url: {error}"
             raise Invalid(details=[detail("invalid_url", message, "image_url")]) from error
+
+
+def _check_many(operation: Operation, request: Request) -> None:
+    different, least, most = len(set(request.photo_ids)), operation.photos_min, operation.photos_max
+    if request.archive_id and request.photo_ids:
+        raise Invalid(details=[detail("one_of", "Send either photos or an archive, not both.", "archive")])
+    if request.archive_id:
+        return
+    if not least <= different <= most or different != len(request.photo_ids):
+        raise Invalid(details=[detail("out_of_range", f"Send {least} to {most} different photos.", "photos")])
 
 
 def _attach(job: Generation, inputs: Sequence[Photo]) -> None:
@@ -214,6 +230,8 @@ def retry(*, user: Any, job_id: UUID) -> Generation:
             photos.lock_usable(user=user, ids=used)
         except NotFound as error:
             raise NotRetryable("The photo of this job has been deleted; order a new one.") from error
+        if not used and not job.archive_id and operation.photos_min:
+            raise NotRetryable("The archive of this job is gone; order a new one.")
         moderation.check(operations.texts(operation, job.params))
         priced = {name: value for name, value in job.params.items() if name in operation.limits}
         moves.move(
@@ -276,6 +294,7 @@ def delete(*, user: Any, job_id: UUID) -> None:
             cancel(user=user, job_id=job_id)
         Generation.objects.filter(pk=job.pk).update(deleted_at=Now())
         outputs.purge(Asset.objects.filter(generation=job).exclude(pk__in=_faces_in_use(job)))
+        uploads.let_archives_go(Generation.objects.filter(pk=job.pk))
         audit.record("generation.deleted", job, user=user)
         wake_ups.wake("generation.sweep")
 

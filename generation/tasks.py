@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core import jobs
+from generation.engine import bulk
 from generation.engine.advance import advance as make_pass
 from generation.engine.sweep import sweep as clean_up
 
@@ -19,7 +20,7 @@ def advance_sync() -> None:
 
 @jobs.task("generation.advance_bulk", queue="bulk")
 def advance_bulk() -> None:
-    make_pass("bulk")
+    bulk.work()
 
 
 @jobs.task("generation.sweep", queue="default")

@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 import audit
@@ -22,9 +22,10 @@ from core import clock, files, pictures, storage
 from core.errors import Conflict, Error, Invalid, NotFound, TooLarge, UnsupportedMediaType, detail
 from core.ids import new_id
 from core.killpoints import reach
+from core.models import StoredObject
 from generation import photos
 from generation.errors import UploadIncomplete
-from generation.models import Photo, Purpose, Upload
+from generation.models import Generation, Photo, Purpose, Upload
 
 log = structlog.get_logger("uploads")
 
@@ -33,6 +34,7 @@ _PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 CONTENT_TYPES: Mapping[str, tuple[str, ...]] = {
     Purpose.PHOTO: _PICTURES,
     Purpose.MODEL3D: (*_PICTURES, "image/tiff"),
+    Purpose.ARCHIVE: ("application/zip",),
 }
 # Longer than decoding may take, and storing what came of it.
 _LEASE = timedelta(minutes=3)
@@ -40,7 +42,7 @@ _LEASE = timedelta(minutes=3)
 
 def max_bytes(purpose: str) -> int:
     """The largest file that may be announced for it."""
-    limit: int = settings.PHOTO_MAX_BYTES
+    limit: int = settings.ARCHIVE_MAX_BYTES if purpose == Purpose.ARCHIVE else settings.PHOTO_MAX_BYTES
     return limit
 
 
@@ -100,6 +102,8 @@ def complete(*, user: Any, upload_id: UUID) -> Photo:
     done = _taken(user, upload_id)
     if done is not None:
         return done
+    if Upload.objects.filter(pk=upload_id, user=user, purpose=Purpose.ARCHIVE).exists():
+        raise Invalid("An archive is not completed: order the model with it.")
     upload = _claim(user, upload_id)
     if upload is None:
         if Upload.objects.filter(pk=upload_id, user=user).exists():
@@ -124,6 +128,49 @@ def complete(*, user: Any, upload_id: UUID) -> Photo:
     reach("generation.uploads.kept")
     _drop(upload)
     return photo if is_ours else _done_meanwhile(user, upload_id)
+
+
+def check_put(*, user: Any, archive_id: UUID) -> None:
+    """Whether the archive's bytes are there, all of them. What is in them, the job looks at.
+
+    Raises: NotFound, UploadIncomplete.
+    """
+    upload = Upload.objects.filter(pk=archive_id, user=user, purpose=Purpose.ARCHIVE).select_related("file").first()
+    if upload is None:
+        raise NotFound("There is no such archive.")
+    try:
+        with storage.open(upload.file.key) as file:
+            size: int = file.size  # type: ignore[attr-defined]  # as in _decode
+    except FileNotFoundError as error:
+        raise UploadIncomplete from error
+    if size != upload.bytes:
+        raise UploadIncomplete(f"{upload.bytes} bytes were announced, {size} came.")
+
+
+def take_archive(*, user: Any, archive_id: UUID) -> StoredObject:
+    """In the transaction of the job that works from it: the archive stays, and is nobody else's.
+
+    Locks: the upload.
+    Raises: NotFound.
+    """
+    mine = Upload.objects.filter(pk=archive_id, user=user, purpose=Purpose.ARCHIVE, file__expires_at__gt=Now())
+    upload = mine.select_for_update(of=("self",)).select_related("file").first()
+    if upload is None:
+        raise NotFound("There is no such archive.")
+    files.adopt([upload.file.pk])
+    upload.delete()
+    return upload.file
+
+
+def let_archives_go(jobs: QuerySet[Generation]) -> int:
+    """In the transaction that ends their use. They go once no link can put them again. Returns how many.
+
+    Enqueues: core.remove_files
+    """
+    found = list(jobs.filter(archive__isnull=False).values_list("pk", "archive"))
+    Generation.objects.filter(pk__in=[pk for pk, _ in found]).update(archive=None)
+    files.let_go((file_id for _, file_id in found), not_before_s=settings.UPLOAD_URL_S)
+    return len(found)
 
 
 def _taken(user: Any, upload_id: UUID) -> Photo | None:

@@ -17,7 +17,7 @@ from accounts.models import User
 from generation.models import Avatar, Generation, Photo
 from notifications.models import Mail
 from notifications.rendering import preview
-from tests.generation.material import fund, jpeg
+from tests.generation.material import fund, jpeg, photo_of
 from tests.notifications.letters import EXAMPLES
 from tests.people import PASSWORD, api, verify
 from tests.test_admin import OURS
@@ -35,6 +35,7 @@ KEPT = {
     "headshots_create": {"name", "style_prompt"},
     "images_create": {"name", "prompt"},
     "videos_create": {"name", "prompt", "water_mark"},
+    "models_create": {"name"},
     "avatars_create": {"name", "description", "style"},
     "avatars_update": {"name", "description"},
     "avatars_partial_update": {"name", "description"},
@@ -81,13 +82,14 @@ def test_every_text_of_the_schema_is_known_here() -> None:
 def written(settings: Any, tmp_path: Any, db: None) -> User:
     """Somebody who has typed it wherever one can."""
     settings.XAI_API_KEY = settings.KIE_API_KEY = "test"
+    settings.PHOTOGRAMMETRY_ENABLED = True
     settings.MEDIA_ROOT = tmp_path
     settings.RATELIMIT_ENABLE = False
     names = {"first_name": HOSTILE, "last_name": HOSTILE}
     body = {"email": "hostile@example.com", "password": PASSWORD, **names}
     assert api().post("/api/v1/auth/register", body, format="json").status_code == 201
     person = verify(User.objects.get(email="hostile@example.com"))
-    fund(person, 100)
+    fund(person, 200)
     client = api(person)
     for method in (client.put, client.patch):
         answer = method("/api/v1/users/me", {**names, "bio": f"{HOSTILE}\n{HOSTILE}"}, format="json")
@@ -105,6 +107,10 @@ def written(settings: Any, tmp_path: Any, db: None) -> User:
         job = client.post(f"/api/v1/{path}", order, format="json", headers={"Idempotency-Key": "k"})
         assert job.status_code == 202, job.content
         assert job.json()["params"].items() >= {name: order[name] for name in order if name != "operation"}.items()
+    order = {"name": HOSTILE, "photos": [str(photo_of(person).pk) for _ in range(8)]}
+    model = client.post("/api/v1/models", order, format="json", headers={"Idempotency-Key": "k"})
+    assert model.status_code == 202, model.content
+    assert model.json()["params"] == {"name": HOSTILE}
     order = {"name": HOSTILE, "description": HOSTILE, "style": HOSTILE}
     avatar = client.post("/api/v1/avatars", order, format="json", headers={"Idempotency-Key": "k"})
     assert avatar.status_code == 202, avatar.content
@@ -120,7 +126,7 @@ def test_what_was_typed_is_stored_and_comes_back_as_it_was(written: User) -> Non
     assert (written.first_name, written.last_name) == (HOSTILE, HOSTILE)
     job = Generation.objects.get(user=written, kind="headshot")
     assert job.params == {"name": HOSTILE, "style_prompt": HOSTILE}
-    assert Photo.objects.get(user=written).title == HOSTILE
+    assert Photo.objects.filter(user=written).earliest("created_at").title == HOSTILE
     shown = api(written).get("/api/v1/generations?kind=headshot").json()["results"][0]
     assert shown["params"] == job.params
     avatar = Avatar.objects.get(user=written)
@@ -177,7 +183,7 @@ def _hostile(value: Any) -> Any:
 
 
 def test_a_file_is_called_by_a_plain_name(written: User) -> None:
-    photo = Photo.objects.get(user=written)
+    photo = Photo.objects.filter(user=written).earliest("created_at")
     client = api(written)
     link = client.get(f"/api/v1/photos/{photo.pk}/url").json()["url"]
 

@@ -18,7 +18,7 @@ def web(*, host: str, port: int, threads: int) -> list[str]:
 WORKERS: dict[str, tuple[tuple[str, ...], int]] = {
     "worker": (("default", "providers", "mail", "webhooks"), 8),
     "worker-sync": (("providers_sync",), 8),
-    "worker-bulk": (("bulk",), 1),
+    "worker-bulk": (("bulk",), 2),  # a 3D model takes one thread for hours, and there is one at a time
 }
 
 

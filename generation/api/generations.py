@@ -116,7 +116,8 @@ class GenerationViewSet(JobsViewSet):
     def download(self, request: Request, pk: UUID) -> HttpResponseRedirect:
         job = queries.job(request.user, pk)
         asset: Any = queries.output(job, self._output())
-        name = f"{job.kind}-{job.pk}.{asset.file.key.rsplit('.', 1)[-1]}"
+        stem = "photogrammetry_results_" if asset.content_type == "application/zip" else f"{job.kind}-"
+        name = f"{stem}{job.pk}.{asset.file.key.rsplit('.', 1)[-1]}"
         return HttpResponseRedirect(storage.signed_url(asset.file.key, filename=name))
 
     def _output(self) -> UUID | None:

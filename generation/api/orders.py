@@ -1,4 +1,4 @@
-"""headshots, images and videos: ordering, and the lists of one kind"""
+"""headshots, images, videos and models: ordering, and the lists of one kind"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from billing.errors import DebtOutstanding, InsufficientCredits
 from core.api.idempotency import idempotent
 from core.api.views import ViewSet
 from core.errors import NotFound
-from generation import avatars, errors, jobs, moderation, operations, queries
+from generation import avatars, errors, jobs, moderation, operations, queries, uploads
 from generation.api import serializers
 from generation.api.filters import OneKindFilter
 from generation.models import Generation, Kind
@@ -72,6 +72,12 @@ _VIDEOS = [
     ),
 ]
 
+_MODEL = OpenApiExample(
+    "model",
+    value={"name": "Teapot", "photos": [f"0193f7a2-c1d8-7b1c-9d3e-5f602{n:07}" for n in range(8)]},
+    request_only=True,
+)
+
 
 def accepted(job: Generation) -> Response:
     """202: where to look, and when next."""
@@ -106,6 +112,8 @@ class OneKindViewSet(JobsViewSet):
         asked = body.as_request()
         if asked.avatar_id is not None:
             avatars.resolve(user=request.user, avatar_id=asked.avatar_id)
+        if asked.archive_id is not None:
+            uploads.check_put(user=request.user, archive_id=asked.archive_id)
         return accepted(jobs.create(user=request.user, request=asked))
 
     def page(self) -> Response:
@@ -184,5 +192,33 @@ class VideoViewSet(OneKindViewSet):
         return self.order(request)
 
     @extend_schema(operation_id="videos_list", summary="My films", responses=serializers.JobSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        return self.page()
+
+
+class Model3dViewSet(OneKindViewSet):
+    body = serializers.Model3dSerializer
+    errors = {"create": [errors.UploadIncomplete, *(error for error in _ORDERS if error is not errors.NotSold)]}
+
+    @extend_schema(
+        operation_id="models_create",
+        summary="Order a 3D model",
+        description=(
+            f"{_PROMISE} Walk around the thing and take a photo every fifteen degrees or so, at two heights, with the "
+            "thing still and the light even; what is shiny, clear or plain is not found again in another photo. It "
+            "takes minutes to hours; `step` says where it is: camera_init, feature_extraction, image_matching, "
+            "feature_matching, structure_from_motion, meshing, texturing. The outputs are a zip, GLB, OBJ and PLY. "
+            "An archive with a link, another archive, a password, two files of one name or a path out of it is refused "
+            "by the job, which then says so and costs nothing."
+        ),
+        request=serializers.Model3dSerializer,
+        responses={202: serializers.JobSerializer},
+        examples=[_MODEL],
+    )
+    @idempotent(required=True)
+    def create(self, request: Request) -> Response:
+        return self.order(request)
+
+    @extend_schema(operation_id="models_list", summary="My 3D models", responses=serializers.JobSerializer(many=True))
     def list(self, request: Request) -> Response:
         return self.page()

@@ -22,7 +22,7 @@ from core.idempotency import Claim
 from generation import photos, queries, uploads
 from generation.api import serializers
 from generation.errors import UploadIncomplete
-from generation.models import Photo
+from generation.models import Photo, Purpose
 
 _REFUSALS = [UnsupportedMediaType, TooLarge, TooManyPixels, ImageUnreadable]
 
@@ -106,7 +106,8 @@ class UploadViewSet(ViewSet):
         description=(
             "For large files and slow lines: put the bytes to `url` with `method` and exactly `headers`, then complete "
             "the photo. The address takes this type and this many bytes, again and again until it expires; what is not "
-            "completed within a day is dropped."
+            "completed within a day is dropped. An archive is a zip of up to 500 photos; it is not completed: order a "
+            "model with it."
         ),
         request=serializers.UploadUrlSerializer,
         responses={201: serializers.UploadSerializer},
@@ -125,7 +126,8 @@ class UploadViewSet(ViewSet):
         upload = uploads.announce(user=request.user, **body.validated_data)
         door, expires_at = uploads.door(upload)
         answer = {
-            "photo": upload.pk,
+            "photo": None if upload.purpose == Purpose.ARCHIVE else upload.pk,
+            "archive": upload.pk if upload.purpose == Purpose.ARCHIVE else None,
             "url": door.url,
             "method": door.method,
             "headers": door.headers,

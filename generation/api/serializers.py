@@ -52,9 +52,9 @@ class UploadUrlSerializer(Serializer):
     filename = TextField(max_length=255)
     content_type = serializers.ChoiceField(
         choices=sorted({kind for kinds in uploads.CONTENT_TYPES.values() for kind in kinds}),
-        help_text="TIFF only for `purpose` model3d.",
+        help_text="TIFF only for `purpose` model3d, a zip only for `purpose` archive.",
     )
-    bytes = IntegerField(min_value=1, help_text="Exactly as many have to be put; at most 50 MB.")
+    bytes = IntegerField(min_value=1, help_text="Exactly as many have to be put; at most 50 MB, of an archive 2 GB.")
     purpose = serializers.ChoiceField(choices=Purpose.choices, required=False, default=Purpose.PHOTO.value)
     title = TextField(required=False, allow_blank=True, max_length=120)
     description = TextField(required=False, allow_blank=True, max_length=1000, has_lines=True)
@@ -73,10 +73,12 @@ class OrderSerializer(Serializer):
         """The validated body as the engine's request; empty texts are absent ones."""
         given = dict(self.validated_data)
         photo = given.pop("photo", None)
+        photos = given.pop("photos", [photo] if photo else [])
         around = {name: given.pop(name, None) for name in ("operation", "image_url", "quote")}
         return jobs.Request(
             kind=self.kind,
-            photo_ids=[photo] if photo else [],
+            photo_ids=photos,
+            archive_id=given.pop("archive", None),
             avatar_id=given.pop("avatar", None),
             consent=given.pop("consent", False),
             params={name: value for name, value in given.items() if value != ""},
@@ -130,6 +132,21 @@ class ReportedSerializer(Serializer):
     comment = TextField(required=False, allow_blank=True, max_length=1000, has_lines=True)
 
 
+class Model3dSerializer(OrderSerializer):
+    kind = Kind.MODEL3D
+
+    photos = serializers.ListField(
+        child=serializers.UUIDField(),
+        required=False,
+        max_length=200,
+        help_text="8 to 200 uploaded photos of one thing, taken all around it; best with `purpose` model3d.",
+    )
+    archive = serializers.UUIDField(
+        required=False,
+        help_text="Instead of `photos`: a zip put to an address of photos/upload-url, `purpose` archive.",
+    )
+
+
 class QuoteSerializer(Serializer):
     operation = TextField(max_length=40)
     params = serializers.DictField(required=False, default=dict, help_text="As the order will have them.")
@@ -165,7 +182,8 @@ class PhotoSerializer(serializers.ModelSerializer[Photo]):
 
 
 class UploadSerializer(serializers.Serializer[Any]):
-    photo = serializers.UUIDField(help_text="The photo's id, once the upload is completed.")
+    photo = serializers.UUIDField(allow_null=True, help_text="The photo's id, once the upload is completed.")
+    archive = serializers.UUIDField(allow_null=True, help_text="The archive's, to order a model with when it is put.")
     url = serializers.URLField(help_text="Put the bytes here, without our token.")
     method = serializers.CharField()
     headers = serializers.DictField(child=serializers.CharField(), help_text="To be sent along, exactly so.")

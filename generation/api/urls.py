@@ -6,7 +6,7 @@ from django.urls import path
 
 from generation.api.avatars import AvatarViewSet
 from generation.api.generations import GenerationViewSet, OperationViewSet
-from generation.api.orders import HeadshotViewSet, ImageViewSet, VideoViewSet
+from generation.api.orders import HeadshotViewSet, ImageViewSet, Model3dViewSet, VideoViewSet
 from generation.api.photos import PhotoViewSet, UploadViewSet
 
 urlpatterns = [
@@ -33,6 +33,7 @@ urlpatterns = [
     path("headshots", HeadshotViewSet.as_view({"get": "list", "post": "create"}), name="headshots"),
     path("images", ImageViewSet.as_view({"get": "list", "post": "create"}), name="images"),
     path("videos", VideoViewSet.as_view({"get": "list", "post": "create"}), name="videos"),
+    path("models", Model3dViewSet.as_view({"get": "list", "post": "create"}), name="models"),
     path("generations", GenerationViewSet.as_view({"get": "list"}), name="generations"),
     path("generations/operations", OperationViewSet.as_view({"get": "list"}), name="operations"),
     path("generations/stats", GenerationViewSet.as_view({"get": "stats"}), name="generation-stats"),

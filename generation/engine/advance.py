@@ -12,7 +12,7 @@ LOOKS = 200
 DISCARDS = 16
 
 
-def advance(queue: str = "providers") -> int:
+def advance(queue: str = "providers", *, sends: int = SENDS) -> int:
     """Claim what is due in the queue, a lease each, and move it on. Returns how many jobs were touched.
 
     What is to be discarded is in no queue: it goes with `providers`.
@@ -20,7 +20,6 @@ def advance(queue: str = "providers") -> int:
     Enqueues: itself, when there was more than one pass could take.
     """
     doubts.settle(queue)
-    sends = 1 if queue == "bulk" else SENDS
     send_token, to_send = moves.claim(State.QUEUED, sends, queue)
     look_token, to_look = moves.claim(State.RUNNING, LOOKS, queue)
     store_token, to_store = moves.claim(State.STORING, STORES, queue)

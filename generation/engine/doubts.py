@@ -14,7 +14,7 @@ from django.db.models.functions import Greatest, Now
 
 import audit
 from generation import providers
-from generation.engine import moves
+from generation.engine import finish, moves
 from generation.engine.submit import MAX_STARTS
 from generation.models import Attempt, Generation, Outcome, State
 
@@ -69,7 +69,10 @@ def _doubt(job_id: UUID) -> bool:
 
 
 def _wait_or_resend(job_id: UUID) -> bool:
-    """No callback came in time: start once more, or, after the last start, leave it to callbacks and the deadline."""
+    """No callback came in time: start once more, or, after the last start, leave it to callbacks and the deadline.
+
+    What this machine's like did itself calls nobody back, so there the last start is the end.
+    """
     with transaction.atomic():
         waited = Generation.objects.filter(pk=job_id, state=State.SUBMITTING, unknown=True, next_at__lte=Now())
         job = waited.select_for_update(of=("self",), no_key=True).first()
@@ -77,7 +80,9 @@ def _wait_or_resend(job_id: UUID) -> bool:
             return False
         tries = Attempt.objects.filter(generation=job, round=job.round, stage=job.stage)
         starts = tries.filter(outcome__in=_MAY_HAVE_STARTED).count()
-        if starts >= MAX_STARTS:
+        if starts >= MAX_STARTS and job.queue == "bulk":
+            finish.fail(job.pk, code="provider_failed", where=Q(unknown=True), outcome=Outcome.UNKNOWN)
+        elif starts >= MAX_STARTS:
             Generation.objects.filter(pk=job.pk).update(next_at=F("deadline_at"))
         else:
             moves.move(job.pk, State.QUEUED, where=Q(unknown=True), next_at=Now())

@@ -39,6 +39,9 @@ REASONS: dict[str, str] = {
     "provider_lost": "The provider lost the job.",
     "bad_output": "What the provider made could not be used.",
     "output_too_large": "What the provider made is too large to be right.",
+    "too_few_photos": "Fewer than 8 of the photos show enough to be used.",
+    "no_reconstruction": "The photos do not show one thing from sides that overlap enough.",
+    "archive_refused": "The archive could not be used.",
     "deadline_exceeded": "It was not ready in time.",
     "canceled": "You cancelled it.",
 }
@@ -121,13 +124,17 @@ def _keep(job: Generation, attempt: Attempt, outputs: Sequence[Output]) -> list[
 
 
 @audit.writes("generation")
-def fail(job_id: UUID, *, code: str, where: Q, outcome: Outcome = Outcome.FAILED, detail: str = "") -> bool:
+def fail(
+    job_id: UUID, *, code: str, where: Q, outcome: Outcome = Outcome.FAILED, detail: str = "", reason: str = ""
+) -> bool:
     """End in failure and release the hold. `where` says on what ground; `detail` is for staff. Returns whether we did.
 
+    `reason` is for the customer, in place of the code's own.
     Idempotent: by the job's state.
     Locks: the job, then its hold's wallet.
     """
-    return _give_back(job_id, State.FAILED, code=code, where=where, outcome=outcome, detail=detail)
+    reason = reason or REASONS[code]
+    return _give_back(job_id, State.FAILED, code=code, reason=reason, where=where, outcome=outcome, detail=detail)
 
 
 @audit.writes("generation")
@@ -137,13 +144,14 @@ def cancel(job_id: UUID, *, where: Q) -> bool:
     Idempotent: by the job's state.
     Locks: the job, then its hold's wallet.
     """
-    return _give_back(job_id, State.CANCELED, code="canceled", where=where, outcome=Outcome.ABANDONED, detail="")
+    said = {"code": "canceled", "reason": REASONS["canceled"], "detail": ""}
+    return _give_back(job_id, State.CANCELED, where=where, outcome=Outcome.ABANDONED, **said)
 
 
-def _give_back(job_id: UUID, to: State, *, code: str, where: Q, outcome: Outcome, detail: str) -> bool:
+def _give_back(job_id: UUID, to: State, *, code: str, reason: str, where: Q, outcome: Outcome, detail: str) -> bool:
     error: dict[str, Any] = {}
     if to is State.FAILED:
-        error = {"error_code": code, "error_message": REASONS[code]}
+        error = {"error_code": code, "error_message": reason[:300]}
     with transaction.atomic():
         if not moves.move(job_id, to, where=where, **error):
             return False
@@ -154,7 +162,7 @@ def _give_back(job_id: UUID, to: State, *, code: str, where: Q, outcome: Outcome
         _forget_made(job)
         ledger.release(key=job.hold_key)
         reach("generation.finish.settled")
-        _mail(job, 1, {"reason": REASONS[code], "credits_returned": job.price, **_named(job)})
+        _mail(job, 1, {"reason": reason, "credits_returned": job.price, **_named(job)})
         audit.record(
             f"generation.{to.value}",
             job,

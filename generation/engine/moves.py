@@ -84,10 +84,10 @@ def move(job_id: UUID, to: State, *, where: Q, origins: Sequence[State] | None =
     return bool(Generation.objects.filter(where, pk=job_id, state__in=origins).update(state=to, **changes))
 
 
-def renew(job_id: UUID, token: UUID) -> bool:
+def renew(job_id: UUID, token: UUID, **changes: Any) -> bool:
     """Stretch the lease for the next piece of work, never past one lease after the deadline. False: it is lost."""
     until = Least(Now() + lease(), F("deadline_at") + lease())
-    return bool(Generation.objects.filter(mine(token), pk=job_id).update(lease_until=until))
+    return bool(Generation.objects.filter(mine(token), pk=job_id).update(lease_until=until, **changes))
 
 
 def put_back(job_id: UUID, token: UUID, *, after_s: float, **changes: Any) -> bool:

@@ -9,16 +9,22 @@ from typing import Any
 from core import storage
 from generation import providers
 from generation.engine import avatars
-from generation.models import Attempt, Generation, JobPhoto, Outcome
+from generation.models import Attempt, Generation, JobPhoto, Kind, Outcome
 from generation.providers.base import Input, Order, Treatment
+
+MODEL_OUTPUTS = 4
 
 
 def full(job: Generation) -> Order:
     """The order of the job's stage, under a fresh token. The photos are read from the storage when they are sent."""
     photos = [use.photo for use in JobPhoto.objects.filter(generation=job).select_related("photo__file")]
     inputs = tuple(
-        Input(photo.content_type, photo.bytes, partial(storage.open, photo.file.key)) for photo in photos if photo.file
+        Input(photo.content_type, photo.bytes, partial(storage.open, photo.file.key), photo.camera)
+        for photo in photos
+        if photo.file
     )
+    if job.archive is not None:
+        inputs = (Input("application/zip", 0, partial(storage.open, job.archive.key)),)
     order = _order(job, token=_fresh_token(), inputs=inputs, previous=_previous(job))
     if job.avatar_id is None:
         return order
@@ -42,8 +48,8 @@ def treatment(job: Generation) -> Treatment:
 
 
 def outputs(job: Generation) -> int:
-    """How many outputs were ordered."""
-    return int(job.params.get("count") or 1)
+    """How many outputs were ordered. A model comes in a zip and in each format."""
+    return MODEL_OUTPUTS if job.kind == Kind.MODEL3D else int(job.params.get("count") or 1)
 
 
 def _order(job: Generation, **more: Any) -> Order:

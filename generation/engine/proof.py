@@ -9,6 +9,7 @@ from typing import IO, Any
 from core import pictures, videos
 from core.errors import Error
 from generation.models import Kind
+from generation.photogrammetry import meshes
 from generation.providers.base import Treatment
 
 # What a kind's pictures may be. The provider's word and the file's name say nothing; the decoder does.
@@ -23,15 +24,15 @@ class BadOutput(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """An output as it is to be stored, and its thumbnail (a JPEG). Both are closed by whoever asked."""
+    """An output as it is to be stored, and its thumbnail (a JPEG), if any. Both are closed by whoever asked."""
 
     file: IO[bytes]
-    thumbnail: IO[bytes]
+    thumbnail: IO[bytes] | None
     content_type: str
     bytes: int
     sha256: str
-    width: int
-    height: int
+    width: int | None = None
+    height: int | None = None
     duration_s: float | None = None
 
 
@@ -44,6 +45,8 @@ def prove(kind: str, file: IO[bytes], treatment: Treatment) -> Proved:
         return _film(file, treatment)
     if kind in PICTURES:
         return _picture(kind, file, treatment)
+    if kind == Kind.MODEL3D:
+        return _model(file)
     raise BadOutput(f"nothing opens what a {kind} is")
 
 
@@ -80,3 +83,11 @@ def _film(file: IO[bytes], treatment: Treatment) -> Proved:
         height=found.height,
         duration_s=found.duration_s,
     )
+
+
+def _model(file: IO[bytes]) -> Proved:
+    try:
+        found = meshes.inspect(file)
+    except meshes.Broken as error:
+        raise BadOutput(str(error)) from error
+    return Proved(file, found.preview, found.content_type, found.size, found.sha256)

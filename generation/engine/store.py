@@ -80,14 +80,16 @@ def _bring_home(
         file = kept.enter_context(tempfile.TemporaryFile())
         proved = yield partial(_take, job, attempt, url, file)
         kept.enter_context(proved.file)
-        kept.enter_context(proved.thumbnail)
+        picture = kept.enter_context(proved.thumbnail) if proved.thumbnail else None
         reach("generation.store.fetched")
         ending = files.extension(proved.content_type)
         key = keys.output(job, token=token, at=clock.now(), ending=ending, n=number)
-        whole, thumbnail = files.intend([key, keys.thumbnail(key)])
+        whole, *rest = files.intend([key, keys.thumbnail(key)] if picture else [key])
         reach("generation.store.intended")
         yield partial(_save, whole, proved.file, proved.content_type)
-        yield partial(_save, thumbnail, proved.thumbnail, "image/jpeg")
+        thumbnail = rest[0] if rest else None
+        if thumbnail and picture:
+            yield partial(_save, thumbnail, picture, "image/jpeg")
         return Output(
             file=whole,
             thumbnail=thumbnail,
@@ -109,8 +111,7 @@ def _take(job: Generation, attempt: Attempt, url: str, file: IO[bytes]) -> Prove
     if url.startswith("data:"):
         _unpack(url, file, max_bytes=limit)
     else:
-        base_url = providers.get(attempt.provider).base_url
-        http.fetch(url, file, max_bytes=limit, timeout_s=FETCH_TIMEOUT_S, trusted_origin=base_url)
+        providers.get(attempt.provider).fetch(url, file, max_bytes=limit, timeout_s=FETCH_TIMEOUT_S)
     return prove(job.kind, file, orders.treatment(job))
 
 

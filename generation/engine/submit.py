@@ -23,7 +23,7 @@ import audit
 from core.killpoints import reach
 from generation import moderation, operations, providers
 from generation.engine import answers, avatars, finish, inputs, moves, orders, store, throughput
-from generation.engine.scripts import Script
+from generation.engine.scripts import Lasting, Script
 from generation.models import Attempt, Generation, Operation, Outcome, State
 from generation.providers.base import (
     Misconfigured,
@@ -33,10 +33,12 @@ from generation.providers.base import (
     Unavailable,
     Unknown,
 )
+from generation.providers.watch import Watch
 
 log = structlog.get_logger("engine")
 
 MAX_STARTS = 2  # a stage
+_STORING_FROM = 90  # per cent of a job
 
 
 def script(job: Generation, token: UUID) -> Script:
@@ -65,7 +67,8 @@ def script(job: Generation, token: UUID) -> Script:
     reach("generation.submit.committed")
     began = time.monotonic()
     try:
-        submitted = yield partial(provider.submit, order, prepared)
+        call = partial(provider.submit, order, prepared)
+        submitted = yield Lasting(call, partial(_beat, job, token, order.watch)) if job.queue == "bulk" else call
     except Unknown as error:
         answers.insist(partial(answers.unknown, job, token, attempt, error, began))
         return
@@ -86,6 +89,13 @@ def script(job: Generation, token: UUID) -> Script:
         yield from store.script(job, token)
     elif state is State.QUEUED:
         reach("generation.stage.queued")
+
+
+def _beat(job: Generation, token: UUID, watch: Watch) -> None:
+    """A call that lasts is still wanted: keep the lease, show where it is. Otherwise stop it."""
+    told = {"step": watch.step, "progress": watch.progress * _STORING_FROM // 100}
+    if not moves.renew(job.pk, token, **told):
+        watch.stop()
 
 
 def _worded(job: Generation, order: Order, prepared: Mapping[str, Any]) -> tuple[Order, Mapping[str, Any]]:
@@ -157,7 +167,8 @@ def _not_started(
         )
     log.warning("submission_refused", generation=str(job.pk), error=error.message, kind=type(error).__name__)
     if isinstance(error, Rejected):
-        finish.fail(job.pk, code=error.code, where=moves.mine(token), detail=error.message)
+        ground = moves.mine(token)
+        finish.fail(job.pk, code=error.code, where=ground, detail=error.message, reason=error.reason)
     elif isinstance(error, Misconfigured):
         throughput.trip(job.provider, error.message)
         if not _fall_back(job, token):

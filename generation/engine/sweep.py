@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import structlog
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from core import jobs
-from generation import photos
+from generation import photos, uploads
 from generation.engine import finish, moves
 from generation.models import Generation, Outcome
 
 log = structlog.get_logger("engine")
 
 _BATCH = 200
+_ARCHIVES_STAY = timedelta(days=1)
 
 
 def sweep() -> int:
@@ -26,7 +29,15 @@ def sweep() -> int:
     ended = end_overdue()
     if ended:
         jobs.wake("generation.advance")
-    return ended + photos.purge_deleted()
+    return ended + photos.purge_deleted() + purge_archives()
+
+
+def purge_archives() -> int:
+    """Let archives go a day after their jobs' end: until then a failed one may be tried again. Returns how many."""
+    over = Generation.objects.filter(archive__isnull=False, finished_at__lte=Now() - _ARCHIVES_STAY)
+    with transaction.atomic():
+        locked = over.select_for_update(of=("self",), no_key=True, skip_locked=True).order_by("pk")[:_BATCH]
+        return uploads.let_archives_go(Generation.objects.filter(pk__in=[job.pk for job in locked]))
 
 
 def end_overdue() -> int:

@@ -98,6 +98,14 @@ class Generation(UUIDModel):
     deleted_at = models.DateTimeField(null=True, blank=True)
     taken_down_at = models.DateTimeField(null=True, blank=True, help_text="By staff: its files are gone.")
 
+    archive = models.OneToOneField(
+        StoredObject,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="A zip of photos that it works from, as it was put; gone a day after the end.",
+    )
     photos: models.ManyToManyField[Photo, JobPhoto] = models.ManyToManyField(
         Photo, through="JobPhoto", related_name="generations"
     )

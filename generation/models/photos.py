@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from core import pictures
 from core.models import StoredObject, UUIDModel
 
 
@@ -16,6 +17,7 @@ class Purpose(models.TextChoices):
 
     PHOTO = "photo", "A photo to work from"
     MODEL3D = "model3d", "A view of a thing, for a 3D model"
+    ARCHIVE = "archive", "A zip of such views"
 
 
 class PhotoQuerySet(models.QuerySet["Photo"]):
@@ -66,6 +68,11 @@ class Photo(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.filename} ({self.width} by {self.height})"
+
+    @property
+    def camera(self) -> str:
+        """Equal for photos through the same lens."""
+        return pictures.camera_of(self)
 
 
 class Upload(UUIDModel):

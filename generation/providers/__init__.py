@@ -9,6 +9,7 @@ from generation.providers.base import Provider
 REGISTRY: dict[str, str] = {
     "kie": "generation.providers.kie.Kie",
     "magic-hour": "generation.providers.magic_hour.MagicHour",
+    "photogrammetry": "generation.providers.photogrammetry.Photogrammetry",
     "xai": "generation.providers.xai.Xai",
 }
 

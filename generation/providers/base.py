@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import IO, Any, Literal, Protocol
 
+from core import http
+from generation.providers.watch import Watch
+
 
 class ProviderError(Exception):
     """A provider did not do what was asked. `message` is for staff, not for customers.
@@ -30,7 +33,10 @@ class Unavailable(ProviderError):
 
 
 class Rejected(ProviderError):
-    """The provider says no to this order; another try gives the same. `code` is one of our failure codes."""
+    """The provider says no to this order; another try gives the same. `code` is one of our failure codes.
+
+    `reason` is a sentence for the customer, in place of the code's own.
+    """
 
     def __init__(
         self,
@@ -39,8 +45,10 @@ class Rejected(ProviderError):
         code: str = "provider_rejected",
         status: int | None = None,
         cost: Decimal | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(message, status=status, cost=cost)
+        self.reason = reason
         self.code = code
 
 
@@ -54,11 +62,12 @@ class Unknown(ProviderError):
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A file that the order works from; `open` reads it from the storage."""
+    """A file that the order works from; `open` reads it from the storage. Those of one `camera` share their lens."""
 
     content_type: str
     size: int
     open: Callable[[], IO[bytes]]
+    camera: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Order:
     """What the engine wants made. `token` is our name for the attempt; it rides where the provider echoes it.
 
     A job of several stages (a long film: a start, then extensions) is an order for each: `previous` is the provider's
-    address of what the stage before made. `operation` is the operation's code.
+    address of what the stage before made. `operation` is the operation's code. `watch` is for calls that last.
     """
 
     token: str
@@ -77,6 +86,7 @@ class Order:
     stage: int = 1
     previous: str = ""
     operation: str = ""
+    watch: Watch = field(default_factory=Watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +194,10 @@ class Provider(Protocol):
     def treatment(self, order: Order) -> Treatment:
         """What is done to each output before it is stored."""
         return Treatment()
+
+    def fetch(self, address: str, file: IO[bytes], *, max_bytes: int, timeout_s: float) -> None:
+        """Bring one of its outputs here.
+
+        Raises: http.FetchError.
+        """
+        http.fetch(address, file, max_bytes=max_bytes, timeout_s=timeout_s, trusted_origin=self.base_url)

@@ -40,6 +40,7 @@ def sandbox(sandbox_process: RunningSandbox, settings: Any) -> RunningSandbox:
 def quick(settings: Any, tmp_path: Path) -> Any:
     """Everything that waits, waits briefly; files go to the test's own folder."""
     settings.MEDIA_ROOT = tmp_path / "media"
+    settings.PHOTOGRAMMETRY_DIR = tmp_path / "workshop"
     settings.GENERATION_POLL_MIN_S = 0.05
     settings.GENERATION_POLL_MAX_S = 0.2
     settings.GENERATION_LEASE_S = 20

@@ -26,7 +26,7 @@ from core import files
 from core.errors import Error
 from core.ids import new_id
 from generation import avatars, jobs, photos
-from generation.engine import finish, moves
+from generation.engine import bulk, finish, moves
 from generation.engine import sweep as sweeper
 from generation.engine.advance import advance
 from generation.engine.scripts import Script
@@ -136,7 +136,7 @@ def run_until(job: Generation, *states: State, within_s: float = 20) -> Generati
 
     def there() -> bool:
         for queue in moves.WAKES:
-            advance(queue)
+            bulk.work() if queue == "bulk" else advance(queue)
         sweep()
         job.refresh_from_db()
         return job.state in wanted

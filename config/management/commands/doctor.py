@@ -51,6 +51,7 @@ class Command(BaseCommand):
                     not taken,
                     f"port {port.number} ({port.setting}) is {'taken by another program' if taken else 'free'}",
                 )
+        yield True, self._models()
         free = shutil.disk_usage(settings.BASE_DIR).free
         yield free > MIN_FREE_BYTES, f"{free >> 20:,} MB of disk free"
         yield os.access(settings.BASE_DIR, os.W_OK), f"{settings.BASE_DIR} can be written to"
@@ -65,6 +66,14 @@ class Command(BaseCommand):
         finally:
             if not supervisor.is_running(settings.VAR_DIR):
                 addresses.remove_sockets_dir(settings.BASE_DIR)
+
+    def _models(self) -> str:
+        from generation.providers import photogrammetry
+
+        if not settings.PHOTOGRAMMETRY_ENABLED:
+            return "3D models are off; `make photogrammetry` turns them on"
+        lacking = photogrammetry.missing()
+        return f"3D models are on{', but made elsewhere: here is no ' + ', '.join(lacking) if lacking else ''}"
 
     def _shown(self, host: str) -> str:
         return host or "on this machine"
