@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models.functions import Least, Now
 from django.utils import timezone
 
 import audit
@@ -89,7 +90,9 @@ def _ask(row: Subscription, wanted: Plan, claim: Claim | None) -> SubscriptionCh
             new={"plan": str(wanted), "credits": asked.credits},
             user=locked.user_id,
         )
-        upgrades.remember(locked)
+        # Whoever dies over it leaves it to the poller, which looks soon.
+        soon = Least("next_check_at", Now() + upgrades.LEFT_ALONE)
+        Subscription.objects.filter(pk=locked.pk).update(next_check_at=soon)
         if claim:
             claim.bind(asked.pk)
     return asked

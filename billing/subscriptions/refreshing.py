@@ -79,7 +79,7 @@ def _catch_up(subscription_id: uuid.UUID, ref: str) -> tuple[Subscription, strip
             reach("subscriptions.invoice.taken")
             payments.refresh(payment)
     reach("subscriptions.invoices.settled")
-    return apply(subscription_id, fact, n), fact, invoices
+    return _apply(subscription_id, fact, n), fact, invoices
 
 
 def _look(subscription_id: uuid.UUID, ref: str) -> tuple[int, stripe.SubscriptionFact, Invoices]:
@@ -200,7 +200,7 @@ def _payment(row: Subscription, invoice: SubscriptionInvoice, fact: stripe.Invoi
     return Payment.objects.get(pk=payment.pk)
 
 
-def apply(subscription_id: uuid.UUID, fact: stripe.SubscriptionFact, look: int) -> Subscription:
+def _apply(subscription_id: uuid.UUID, fact: stripe.SubscriptionFact, look: int) -> Subscription:
     """Bring our row up to the gateway's. What has ended here stays ended; what a later look has shown stays too.
 
     Idempotent: by state. Locks: the subscription, then the wallet.

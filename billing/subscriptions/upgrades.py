@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 from django.db import transaction
-from django.db.models.functions import Least, Now
+from django.db.models.functions import Now
 
 import audit
 from billing import plans
@@ -26,12 +26,6 @@ LEFT_ALONE = timedelta(minutes=2)
 # Within the day that the gateway keeps an idempotency key, asking again cannot charge twice; with time to spare.
 REPEATABLE = timedelta(hours=23)
 TOO_LATE = "It was not charged in time, and is not charged any more."
-
-
-def remember(row: Subscription) -> None:
-    """Have the poller look soon at a subscription whose upgrade has just been written down."""
-    soon = Least("next_check_at", Now() + LEFT_ALONE)
-    Subscription.objects.filter(pk=row.pk).update(next_check_at=soon)
 
 
 def pay_for(asked: SubscriptionChange) -> None:
