@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import IO, Any
 
 import psycopg
@@ -11,9 +12,9 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from billing import ledger
-from core import http
+from core import http, storage
 from core.models import StoredObject
-from generation import jobs
+from generation import jobs, uploads
 from generation.engine import moves, submit
 from generation.engine.advance import advance
 from generation.models import Generation, JobPhoto, Kind, Outcome, Photo, State
@@ -22,6 +23,7 @@ from tests.dying import die_at, exit_status
 from tests.generation.material import fund, jpeg, order, run_until, sweep
 from tests.people import make_user
 from tests.sandbox.process import RunningSandbox
+from tests.stores import put
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,6 +60,26 @@ def test_a_death_with_the_fetched_picture_stored(sandbox: RunningSandbox, settin
     StoredObject.objects.filter(expires_at__isnull=False).update(expires_at=Now())
     sweep()
     assert len(list((settings.MEDIA_ROOT / "photos").rglob("*.jpg"))) == 1
+    books.check()
+
+
+def test_a_death_with_what_was_put_still_there() -> None:
+    alice = make_user()
+    content = jpeg()
+    upload = uploads.announce(user=alice, filename="me.jpg", content_type="image/jpeg", bytes=len(content))
+    door, _ = uploads.door(upload)
+    assert put(door.url, content, dict(door.headers)) == 200
+
+    die_at("generation.uploads.kept", partial(uploads.complete, user=alice, upload_id=upload.pk))
+    assert storage.exists(upload.file.key)
+    assert uploads.complete(user=alice, upload_id=upload.pk).pk == upload.pk
+    StoredObject.objects.filter(expires_at__isnull=False).update(expires_at=Now())
+    sweep()
+
+    photo = Photo.objects.get()
+    assert photo.file is not None
+    assert (storage.exists(photo.file.key), storage.exists(upload.file.key)) == (True, False)
+    assert StoredObject.objects.count() == 1
     books.check()
 
 

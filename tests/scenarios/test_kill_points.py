@@ -51,6 +51,7 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("generation.submit.made", "generation.stage.queued"), "tests/generation/test_stages.py kills at each of them"
     ),
+    "generation.uploads.kept": "tests/generation/test_killed.py kills there",
     "generation.inputs.saved": "tests/generation: an image_url must be public https, which no sandbox is",
 }
 
