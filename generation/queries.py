@@ -36,6 +36,12 @@ def job(user: Any, job_id: UUID) -> Generation:
     return found
 
 
+def provider_again(user: Any, job_id: UUID) -> str | None:
+    """Who would make one of the person's jobs if it were retried. One query."""
+    operation = Generation.objects.visible_to(user).filter(pk=job_id).values("operation")
+    return Operation.objects.filter(code__in=operation).values_list("provider", flat=True).first()
+
+
 def avatars(user: Any) -> QuerySet[Avatar]:
     """The person's avatars, newest first, with all that showing them takes: three queries however many."""
     return (

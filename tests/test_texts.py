@@ -9,6 +9,7 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
@@ -39,6 +40,8 @@ KEPT = {
     "avatars_create": {"name", "description", "style"},
     "avatars_update": {"name", "description"},
     "avatars_partial_update": {"name", "description"},
+    "photos_upload_url": {"filename", "title", "description"},
+    "generations_report": {"comment"},
 }
 # Text that is looked up, compared or parsed, and kept as what it was found to be: never as it came.
 MATCHED = {
@@ -98,6 +101,9 @@ def written(settings: Any, tmp_path: Any, db: None) -> User:
     photo = client.post("/api/v1/photos", {"file": file, "title": HOSTILE, "description": HOSTILE}, format="multipart")
     assert photo.status_code == 201, photo.content
     assert (photo.json()["title"], photo.json()["description"]) == (HOSTILE, HOSTILE)
+    upload = {"filename": f"{MARKUP}=1.jpg", "content_type": "image/jpeg", "bytes": 9, "title": HOSTILE}
+    answer = client.post("/api/v1/photos/upload-url", upload | {"description": f"{HOSTILE}\n{HOSTILE}"}, format="json")
+    assert answer.status_code == 201, answer.content
     order = {"photo": photo.json()["id"], "consent": True, "name": HOSTILE, "style_prompt": HOSTILE}
     job = client.post("/api/v1/headshots", order, format="json", headers={"Idempotency-Key": "k"})
     assert job.status_code == 202, job.content
@@ -111,6 +117,11 @@ def written(settings: Any, tmp_path: Any, db: None) -> User:
     model = client.post("/api/v1/models", order, format="json", headers={"Idempotency-Key": "k"})
     assert model.status_code == 202, model.content
     assert model.json()["params"] == {"name": HOSTILE}
+    # As if it had been made: only what was can be reported.
+    Generation.objects.filter(pk=job.json()["id"]).update(state="succeeded", finished_at=Now(), next_at=None)
+    told = {"reason": "other", "comment": f"{HOSTILE}\n{HOSTILE}"}
+    answer = client.post(f"/api/v1/generations/{job.json()['id']}/report", told, format="json")
+    assert (answer.status_code, answer.json()["comment"]) == (201, told["comment"])
     order = {"name": HOSTILE, "description": HOSTILE, "style": HOSTILE}
     avatar = client.post("/api/v1/avatars", order, format="json", headers={"Idempotency-Key": "k"})
     assert avatar.status_code == 202, avatar.content

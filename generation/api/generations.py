@@ -66,6 +66,12 @@ class GenerationViewSet(JobsViewSet):
     def get_queryset(self) -> QuerySet[Generation]:
         return queries.jobs(self.request.user)
 
+    def scopes(self, request: Request) -> list[str]:
+        """A film to be made again at KIE counts as an order there does."""
+        found = super().scopes(request)
+        again_at_kie = found and queries.provider_again(request.user, self.kwargs["pk"]) == "kie"
+        return [*found, "kie_videos"] if again_at_kie else found
+
     @extend_schema(operation_id="generations_list", summary="My jobs", responses=serializers.JobSerializer(many=True))
     def list(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))

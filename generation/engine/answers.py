@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from django.db.models.functions import Now
 from generation import providers
 from generation.engine import moves, orders, stages, throughput
 from generation.models import Attempt, Generation, Outcome, State
-from generation.providers.base import Provider, ProviderError, Submitted, Unknown
+from generation.providers.base import Provider, Submitted, Unknown
 
 log = structlog.get_logger("engine")
 
@@ -99,7 +100,7 @@ def unknown(job: Generation, token: UUID, attempt: Attempt, error: Unknown, bega
             latency_ms=ms(began),
             error_code="unknown",
             error_message=error.message[:300],
-            **billed(job, error),
+            **billed(attempt, error.cost),
         )
         moves.put_back(job.pk, token, after_s=window_s, unknown=True)
     log.warning("submission_unknown", generation=str(job.pk), attempt=str(attempt.pk), error=error.message)
@@ -108,20 +109,19 @@ def unknown(job: Generation, token: UUID, attempt: Attempt, error: Unknown, bega
 def _write(attempt: Attempt, provider: Provider, submitted: Submitted, began: float, **changes: Any) -> None:
     Attempt.objects.filter(pk=attempt.pk).update(
         provider_job_id=submitted.provider_job_id,
-        provider_cost=submitted.cost,
-        cost_unit=provider.cost_unit,
         answer=dict(submitted.answer),
         answered_at=Now(),
         latency_ms=ms(began),
-        **changes,
+        **{"cost_unit": provider.cost_unit, **billed(attempt, submitted.cost), **changes},
     )
 
 
-def billed(job: Generation, error: ProviderError) -> dict[str, Any]:
-    """What an attempt is to say of an error's cost."""
-    if error.cost is None:
+def billed(attempt: Attempt, cost: Decimal | None) -> dict[str, Any]:
+    """What the attempt is to say of its cost: what its order is billed in all, on top of what preparing it was."""
+    if cost is None:
         return {}
-    return {"provider_cost": error.cost, "cost_unit": providers.get(job.provider).cost_unit}
+    before = Decimal(attempt.request.get("prepared", {}).get("cost") or 0)
+    return {"provider_cost": before + cost, "cost_unit": providers.get(attempt.provider).cost_unit}
 
 
 def ms(began: float) -> int:

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from core.killpoints import reach
 from generation import providers
-from generation.engine import moves, poll
+from generation.engine import answers, moves, poll
 from generation.engine.scripts import Script
 from generation.models import Attempt
 from generation.providers.base import ProviderError, Seen
@@ -53,8 +53,8 @@ def script(attempt: Attempt) -> Script:
     out_of_patience = age > _PATIENCE
     try:
         seen: Seen = yield partial(provider.poll, attempt.provider_job_id)
-        if seen.cost is not None:
-            Attempt.objects.filter(pk=attempt.pk).update(provider_cost=seen.cost, cost_unit=provider.cost_unit)
+        if bill := answers.billed(attempt, seen.cost):
+            Attempt.objects.filter(pk=attempt.pk).update(**bill)
         if seen.status == "running" and not out_of_patience:
             wait_s = poll.interval_s(age.total_seconds())
             due = Now() + moves.seconds(wait_s)

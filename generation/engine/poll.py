@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from core.killpoints import reach
 from generation import providers
-from generation.engine import finish, moves, orders, stages, store, throughput
+from generation.engine import answers, finish, moves, orders, stages, store, throughput
 from generation.engine.scripts import Script
 from generation.models import Attempt, Generation, Outcome, State
 from generation.providers.base import ProviderError, Seen, Unavailable
@@ -81,9 +81,7 @@ def script(job: Generation, token: UUID, now: datetime) -> Script:
 
 def _note(attempt: Attempt, seen: Seen) -> None:
     """Keep what the provider says of cost and state, whoever holds the job by now."""
-    changes: dict[str, Any] = {"polls": F("polls") + 1}
-    if seen.cost is not None:
-        changes["provider_cost"] = seen.cost
+    changes: dict[str, Any] = {"polls": F("polls") + 1, **answers.billed(attempt, seen.cost)}
     if seen.answer:
         changes["answer"] = dict(seen.answer)
     if seen.error is not None:

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -138,6 +139,8 @@ def _start(job: Generation, token: UUID, order: Order, prepared: Mapping[str, An
             token=order.token,
             request=_redacted(order, prepared),
         )
+        if prepared.get("cost"):
+            Attempt.objects.filter(pk=attempt.pk).update(**answers.billed(attempt, Decimal()))
         Generation.objects.filter(pk=job.pk).update(attempt=attempt, data=job.data)
         audit.record(
             "generation.submitted",
@@ -163,7 +166,7 @@ def _not_started(
             latency_ms=answers.ms(began) if began else None,
             error_code=error.code if isinstance(error, Rejected) else type(error).__name__.lower(),
             error_message=error.message[:300],
-            **answers.billed(job, error),
+            **answers.billed(attempt, error.cost),
         )
     log.warning("submission_refused", generation=str(job.pk), error=error.message, kind=type(error).__name__)
     if isinstance(error, Rejected):

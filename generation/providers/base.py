@@ -151,11 +151,12 @@ class Provider(Protocol):
         """Whether the keys are there."""
 
     def prepare(self, order: Order) -> Mapping[str, Any]:
-        """What can be done ahead and repeated without cost, such as uploading the inputs.
+        """What can be done ahead of the order and repeated, such as uploading the inputs.
 
         `optimized_prompt` in it is a better wording for `optimize_prompt`: the engine moderates and keeps it, and puts
         it into `order.params` under that name (None where it was blocked), then and in every later order of the job.
-        It need not be asked for when it is there.
+        It need not be asked for when it is there. `cost` in it, as text, is what preparing was billed: it is the
+        attempt's, and what the order itself costs comes on top.
         Raises: ProviderError; whatever it is, no job was started.
         """
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from decimal import Decimal
 from math import ceil, log
 from typing import Any
 from urllib.parse import quote
@@ -91,13 +90,12 @@ class Xai(Provider):
             things="films of some seconds" if is_film else "still pictures",
             timeout_s=settings.XAI_TIMEOUT_S if is_film else settings.XAI_SYNC_TIMEOUT_S,
         )
-        return {"optimized_prompt": wording, "chat_cost": None if cost is None else str(cost)}
+        return {"optimized_prompt": wording, "cost": None if cost is None else str(cost)}
 
     def submit(self, order: Order, prepared: Mapping[str, Any]) -> Submitted:
-        spent = Decimal(prepared.get("chat_cost") or 0)
         if order.operation == "avatar":
             return xai_avatars.make(order, self._pictures)
-        return self._film(order, spent) if order.kind == "video" else self._pictures(order, spent)
+        return self._film(order) if order.kind == "video" else self._pictures(order)
 
     def poll(self, provider_job_id: str) -> Seen:
         path = f"/v1/videos/{quote(provider_job_id, safe='')}"
@@ -126,7 +124,7 @@ class Xai(Provider):
     def classify_error(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> ProviderError:
         return xai_wire.error_of(status, body, headers)
 
-    def _pictures(self, order: Order, spent: Decimal, *, timeout_s: float | None = None) -> Submitted:
+    def _pictures(self, order: Order, *, timeout_s: float | None = None) -> Submitted:
         params, size = order.params, _size(order)
         body: dict[str, Any] = {
             "model": order.model or settings.XAI_IMAGE_MODEL,
@@ -142,8 +140,7 @@ class Xai(Provider):
             body |= {"image": pictures[0]} if len(pictures) == 1 else {"images": pictures}
         path = "/v1/images/edits" if pictures else "/v1/images/generations"
         said = xai_wire.send(path, body, timeout_s=timeout_s or settings.XAI_SYNC_TIMEOUT_S)
-        bill = xai_wire.cost_of(said)
-        cost = None if bill is None else bill + spent
+        cost = xai_wire.cost_of(said)
         made = said.get("data")
         if not isinstance(made, list) or not all(isinstance(one, dict) for one in made):
             raise Unknown("the answer has no pictures")
@@ -156,7 +153,7 @@ class Xai(Provider):
             raise Unknown("the answer has no pictures")
         return Submitted(None, cost, kept, outputs=addresses)
 
-    def _film(self, order: Order, spent: Decimal) -> Submitted:
+    def _film(self, order: Order) -> Submitted:
         seconds = _lengths(order)[order.stage - 1]
         body: dict[str, Any] = {
             "model": order.model or settings.XAI_VIDEO_MODEL,
@@ -174,7 +171,7 @@ class Xai(Provider):
         said = xai_wire.send(path, body, timeout_s=settings.XAI_TIMEOUT_S)
         if not isinstance(said.get("request_id"), str) or not said["request_id"]:
             raise Unknown("answered without a request_id")
-        return Submitted(said["request_id"], spent or None, {"request_id": said["request_id"], "seconds": seconds})
+        return Submitted(said["request_id"], answer={"request_id": said["request_id"], "seconds": seconds})
 
 
 def _lengths(order: Order) -> list[int]:

@@ -15,9 +15,9 @@ from generation.providers.base import Order, ProviderError, Rejected, Submitted
 
 
 class Paint(Protocol):
-    """How pictures are made of an order, when `spent` has been paid for it already."""
+    """How pictures are made of an order."""
 
-    def __call__(self, order: Order, spent: Decimal, *, timeout_s: float) -> Submitted: ...
+    def __call__(self, order: Order, *, timeout_s: float) -> Submitted: ...
 
 
 def make(order: Order, paint: Paint) -> Submitted:
@@ -42,7 +42,7 @@ def make(order: Order, paint: Paint) -> Submitted:
         raise Rejected(str(error), code="bad_output", cost=spent) from error
     try:
         face = replace(order, params={"prompt": profiles.portrait_of(profile)})
-        made = paint(face, Decimal(), timeout_s=time_s - (time.monotonic() - began))
+        made = paint(face, timeout_s=time_s - (time.monotonic() - began))
     except ProviderError as error:
         error.cost = _sum(spent, error.cost)
         raise

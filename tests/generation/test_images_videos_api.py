@@ -14,8 +14,8 @@ from billing import ledger
 from billing.models import Hold
 from generation.models import BlockedTerm, Consent, Generation, Operation
 from tests import books
-from tests.generation.material import fund, photo_of
-from tests.people import api
+from tests.generation.material import fail, fund, photo_of
+from tests.people import api, make_user
 
 IMAGES, VIDEOS, GENERATIONS = "/api/v1/images", "/api/v1/videos", "/api/v1/generations"
 PROMPT = "A paper boat on a quiet lake"
@@ -225,6 +225,30 @@ def test_films_at_kie_are_five_an_hour_and_others_are_not_counted(rich: User, se
     for body in ([1], "x", {"operation": ["video.kie"]}, {"operation": 5}):
         answer = client.post(VIDEOS, body, format="json", headers={"Idempotency-Key": "odd"})
         assert answer.status_code in (400, 429)
+
+
+def test_a_retry_at_kie_counts_as_an_order_there(rich: User, settings: Any) -> None:
+    settings.RATELIMIT_ENABLE = True
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"generation": (100, 60, "user"), "general": (1000, 60, "user_or_ip")}
+    fund(rich, 500)
+    client = api(rich)
+    film = {"operation": "video.kie", "prompt": PROMPT}
+    made = [post(client, VIDEOS, film).json()["id"] for _ in range(4)]
+    other = post(client, VIDEOS, {"prompt": PROMPT}).json()["id"]
+    for id in (*made, other):
+        fail(Generation.objects.get(pk=id))
+
+    def retry(id: str, client: APIClient = client) -> int:
+        return post(client, f"{GENERATIONS}/{id}/retry", {}).status_code
+
+    assert retry(other) == 202
+    assert [retry(id) for id in made] == [202, 429, 429, 429]
+    assert post(client, VIDEOS, film).status_code == 429
+    assert client.get(f"{GENERATIONS}/{made[1]}").status_code == 200
+    assert Generation.objects.filter(round=2).count() == 2
+    stranger = api(make_user(email="eve@example.com"))
+    assert {retry(made[0], stranger) for _ in range(7)} == {404}
+    books.check()
 
 
 def test_operations_show_what_is_sold(anonymous: APIClient, db: None) -> None:

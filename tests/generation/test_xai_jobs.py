@@ -104,3 +104,22 @@ def test_a_film_that_is_late_is_not_charged_and_its_cost_is_learnt(
     until(is_discarded, "what it made is forgotten")
     assert attempt.provider_cost == Decimal("0.15")
     assert_ended(job, ("failed", "deadline_exceeded", LOST))
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "own"), [("video", "", "0.15"), ("video", "fail", "0"), ("image", "", "0.02")]
+)
+def test_the_chat_that_reworded_a_prompt_is_in_the_bill(
+    rich: User, sandbox: RunningSandbox, kind: str, word: str, own: str
+) -> None:
+    prompt = f"A paper boat{f' sandbox:{word}' if word else ''}"
+    params = {"duration": 3} if kind == "video" else {}
+
+    job = run_until(order_of(rich, Kind(kind), prompt=prompt, optimize_prompt=True, **params))
+
+    assert job.state == (State.FAILED if word else State.SUCCEEDED)
+    attempt = job.attempts.get()
+    chat = Decimal(attempt.request["prepared"]["cost"])
+    assert chat > 0
+    assert (attempt.provider_cost, attempt.cost_unit) == (round(Decimal(own) + chat, 6), "USD")
+    books.check()
