@@ -15,12 +15,14 @@ WRITES = {"save", "create", "bulk_create", "update", "bulk_update", "delete", "g
 
 # Public functions that change only bookkeeping of the machinery itself: leases, due times, counters, purges.
 BOOKKEEPING: dict[str, str] = {
+    "generation/engine/answers.py:unknown": "a doubt; how it ends is audited",
     "generation/engine/discard.py:script": "cost and deletion at the provider of what an audited end left behind",
     "generation/engine/inputs.py:script": "ties a job to the photo that photos.keep has just audited",
     "generation/engine/moves.py:move": "the conditional update beneath every audited transition",
     "generation/engine/moves.py:renew": "a lease",
     "generation/outputs.py:purge": "the files of outputs whose deletion is audited",
     "generation/photos.py:purge_deleted": "the bytes of photos whose deletion is audited",
+    "generation/uploads.py:let_archives_go": "the archive of jobs whose end or deletion is audited",
     "inbox/deliveries.py:purge": "drops bodies past their time",
 }
 
