@@ -161,7 +161,10 @@ def test_more_bytes_than_announced_are_never_taken(alice: User, store: str) -> N
         ({"content_type": "image/tiff"}, 415, "unsupported_media_type"),
         ({"filename": ""}, 400, "invalid"),
         ({"filename": "a\x00b"}, 400, "invalid"),
-        ({"purpose": "archive"}, 400, "invalid"),
+        ({"purpose": "film"}, 400, "invalid"),
+        ({"purpose": "archive"}, 415, "unsupported_media_type"),
+        ({"content_type": "application/zip"}, 415, "unsupported_media_type"),
+        ({"purpose": "archive", "content_type": "application/zip", "bytes": 2_000_000_001}, 413, "too_large"),
         ({"key": "photos/1"}, 400, "invalid"),
     ],
 )
