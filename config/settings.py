@@ -83,6 +83,7 @@ INSTALLED_APPS = [
     "inbox",
     "notifications",
     "billing",
+    "wearables",
     "generation",
     "config",
 ]
