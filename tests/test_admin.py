@@ -15,7 +15,7 @@ from core import clock, context
 from core.ids import new_id
 from tests.people import PASSWORD, make_staff, make_user
 
-OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "generation")
+OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "wearables", "generation")
 READ_ONLY = {
     "audit.auditlog",
     "audit.auditdetail",
@@ -36,6 +36,10 @@ READ_ONLY = {
     "generation.avatar",
     "audit.approval",
     "billing.staffgrant",
+    "wearables.import",
+    "wearables.former",
+    "wearables.selection",
+    "wearables.customization",
 }
 
 
@@ -118,6 +122,7 @@ SEEN = {
         "billing": MONEY,
         "generation": f"{JOBS} operation",
         "notifications": "mail",
+        "wearables": "wearable selection customization",
     },
     "finance": {
         "accounts": "user",
@@ -134,9 +139,10 @@ SEEN = {
         "generation": f"{JOBS} operation blockedterm",
         "inbox": "delivery",
         "notifications": "mail",
+        "wearables": "wearable import former",
     },
 }
-ADDED = {"ops": {"generation": "operation blockedterm"}}
+ADDED = {"ops": {"generation": "operation blockedterm", "wearables": "wearable"}}
 # act → whose button it is
 ACTS = {
     "accounts_user_suspend": {"support"},
@@ -160,6 +166,8 @@ ACTS = {
     "billing_package_change_price": {"finance"},
     "billing_creditprice_change_price": {"finance"},
     "billing_plan_change_price": {"finance"},
+    "wearables_import_apply": {"ops"},
+    "wearables_import_roll_back": {"ops"},
 }
 
 

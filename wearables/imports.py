@@ -36,10 +36,11 @@ _LOCK = 0x77656172  # one import at a time
 
 DERIVED = ("subcategory", "tags", "style", "color", "material", "season", "occasion", "size", "fit")
 COLUMNS = tuple(name for name in sheets.FIELDS if name != "code")
+_UNMEASURED = ("tags", "is_active", "sort_order")
 _LENGTHS = {
-    name: Wearable._meta.get_field(name).max_length
-    for name in sheets.FIELDS
-    if name not in ("tags", "is_active", "sort_order")
+    column.name: column.max_length
+    for column in Wearable._meta.concrete_fields
+    if column.name in sheets.FIELDS and column.name not in _UNMEASURED
 }
 _TYPES = {"tags": "text[]", "is_active": "boolean", "sort_order": "integer"}
 _YES, _NO = "('true', 'yes', 'y', '1', 't')", "('false', 'no', 'n', '0', 'f')"
@@ -256,13 +257,13 @@ def _stage(sheet: sheets.Sheet, source: Source) -> Report:
 def _staged(read: Iterable[sheets.Row]) -> Iterator[list[Any]]:
     """A row for `staged`: the cells, what the name says where they are empty, and an id in case it is new."""
     places = {name: sheets.FIELDS.index(name) for name in sheets.FIELDS}
-    category, name, tags = places["category"], places["name"], places["tags"]
-    derived = [(places[field], field) for field in DERIVED if field != "tags"]
+    category, title, tags = places["category"], places["name"], places["tags"]
+    derived = [(places[name], name) for name in DERIVED if name != "tags"]
     for line, cells in read:
-        said = derive(cells[category], cells[name])
-        for place, field in derived:
+        said = derive(cells[category], cells[title])
+        for place, derivable in derived:
             if not cells[place]:
-                cells[place] = said[field]  # type: ignore[assignment]
+                cells[place] = said[derivable]  # type: ignore[assignment]
         cells[tags] = _tags(cells[tags]) if cells[tags] else said["tags"]  # type: ignore[assignment]
         yield [line, new_id(), *cells]
 

@@ -79,9 +79,10 @@ class Wearable(UUIDModel):
         max_length=500, blank=True, validators=[RegexValidator(r"\Ahttps?://\S+\Z", "An http or https address.")]
     )
     has_image = models.GeneratedField(
-        expression=~Q(image_url=""), output_field=models.BooleanField(), db_persist=True
+        expression=~Q(image_url=""),  # type: ignore[arg-type]
+        output_field=models.BooleanField(),
+        db_persist=True,
     )
-    tags = ArrayField(models.CharField(max_length=MAX_TAG), default=list, blank=True, size=MAX_TAGS)
     style = models.CharField(max_length=40, blank=True)
     color = models.CharField(max_length=40, blank=True)
     material = models.CharField(max_length=40, blank=True)
@@ -114,7 +115,9 @@ class Wearable(UUIDModel):
         )
         indexes = (
             models.Index(fields=["sort_order", "id"], condition=Q(is_active=True), name="wearables_order"),
-            models.Index(fields=["category", "sort_order", "id"], condition=Q(is_active=True), name="wearables_category"),
+            models.Index(
+                fields=["category", "sort_order", "id"], condition=Q(is_active=True), name="wearables_category"
+            ),
             models.Index(fields=["origin"], condition=Q(origin__isnull=False), name="wearables_origin"),
             GinIndex(Words(F("words")), name="wearables_words"),
             GinIndex(fields=["words"], opclasses=["gin_trgm_ops"], name="wearables_trigrams"),

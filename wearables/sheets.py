@@ -132,7 +132,7 @@ def rows(sheet: Sheet, *, wrong: Wrong, told: Callable[[int], None] = lambda pos
                 continue
             number += 1
             if number % 5000 == 0:
-                told(text.buffer.tell())
+                told(text.buffer.tell())  # type: ignore[attr-defined]
             if too_long:
                 too_long.clear()
                 wrong(line, f"The line is longer than {MAX_LINE} characters.")

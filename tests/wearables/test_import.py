@@ -31,7 +31,12 @@ def test_three_columns_are_enough(tmp_path: Path) -> None:
         "rows": 3, "new": 3, "changed": 0, "same": 0, "bad": 0, "repeated": 0,
     }  # fmt: skip
     polo = item("W00001")
-    assert (polo.category, polo.subcategory, polo.name, polo.style) == ("Tops", "Shirts", "Striped Polo Shirt", "Classic")
+    assert (polo.category, polo.subcategory, polo.name, polo.style) == (
+        "Tops",
+        "Shirts",
+        "Striped Polo Shirt",
+        "Classic",
+    )
     assert (polo.color, polo.material, polo.season, polo.occasion, polo.size, polo.fit) == (
         "Multi-Color", "Cotton", "All Season", "Everyday", "ONE_SIZE", "REGULAR",
     )  # fmt: skip
@@ -93,7 +98,9 @@ def test_quotes_lines_and_blanks(tmp_path: Path) -> None:
 
 
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
-    made = load(tmp_path, f'{HEADER}\nW1,Tops,"two\nlines"\n,Tops,Nameless\n\nW3,,No category\nW4,Tops,\nW5,To"ps,a,b\n')
+    made = load(
+        tmp_path, f'{HEADER}\nW1,Tops,"two\nlines"\n,Tops,Nameless\n\nW3,,No category\nW4,Tops,\nW5,To"ps,a,b\n'
+    )
 
     assert errors(made) == {
         4: "The code is missing.",
@@ -311,6 +318,12 @@ def test_the_command(tmp_path: Path) -> None:
     ]  # fmt: skip
     made = told.strip().rpartition(" ")[2]
     assert said("--rollback", made).strip() == "0 restored, 0 edited since, 3 switched off"
-    for wrong in ([], [str(path), "--rollback", made], ["--rollback", "x"], [str(tmp_path / "none.csv")], [str(tmp_path)]):
+    for wrong in (
+        [],
+        [str(path), "--rollback", made],
+        ["--rollback", "x"],
+        [str(tmp_path / "none.csv")],
+        [str(tmp_path)],
+    ):
         with pytest.raises(CommandError):
             said(*wrong)

@@ -6,6 +6,6 @@ from config.roles import entrust
 
 
 class Migration(migrations.Migration):
-    dependencies = [("config", "0004_entrust_prices")]
+    dependencies = [("config", "0005_entrust_moderation")]
 
     operations = [migrations.RunPython(entrust, migrations.RunPython.noop)]
