@@ -83,6 +83,7 @@ class Wearable(UUIDModel):
         output_field=models.BooleanField(),
         db_persist=True,
     )
+    tags = ArrayField(models.CharField(max_length=MAX_TAG), default=list, blank=True, size=MAX_TAGS)
     style = models.CharField(max_length=40, blank=True)
     color = models.CharField(max_length=40, blank=True)
     material = models.CharField(max_length=40, blank=True)
