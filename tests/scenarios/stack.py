@@ -1,4 +1,7 @@
-"""Atelier as operators run it: web, worker, beat and sandbox as processes of their own, on free ports."""
+"""Atelier as operators run it: web, worker, beat and sandbox as processes of their own, on free ports.
+
+Ours come from a nursery, which has imported what they run: starting one anew costs next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import requests
 
 from config.embedded import addresses
+from tests.scenarios.nursery import Forked, Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -57,8 +61,8 @@ class Stack:
         self.api = f"{self.url}/api/v1"
         self.sandbox = f"http://127.0.0.1:{self.sandbox_port}"
         self.kill_file = folder / "kill"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.logs: list[IO[bytes]] = []
+        self.processes: dict[str, subprocess.Popen[bytes] | Forked] = {}
+        self.nurseries: dict[frozenset[tuple[str, str]], Nursery] = {}  # by the settings they add
         self.own: dict[str, dict[str, str]] = {}  # settings of one process alone
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PG_BIN") if name in os.environ},
@@ -81,23 +85,21 @@ class Stack:
             **{name: make() for name, make in addresses.SECRETS.items()},
             **environment,
         }
-        self.commands: dict[str, list[str]] = {
-            "sandbox": [sys.executable, "-m", "sandbox"],
+        self.commands: dict[str, list[str]] = {  # after `python -m`
+            "sandbox": ["sandbox"],
             "web": self._web(self.port),
             "worker": [
-                *(sys.executable, "-m", "celery", "-A", "config", "worker", "--pool", "threads", "--concurrency", "6"),
+                *("celery", "-A", "config", "worker", "--pool", "threads", "--concurrency", "6"),
                 *("-Q", "default,providers,providers_sync,bulk,mail,webhooks", "--loglevel", "warning"),
                 *("--without-gossip", "--without-mingle", "--without-heartbeat"),
             ],
-            "beat": [
-                *(sys.executable, "-m", "celery", "-A", "config", "beat", "--loglevel", "warning", "--pidfile", ""),
-            ],
+            "beat": ["celery", "-A", "config", "beat", "--loglevel", "warning", "--pidfile", ""],
         }
         self.ready = {"sandbox": f"{self.sandbox}/health", "web": f"{self.url}/health/live"}
 
     def _web(self, port: int) -> list[str]:
         return [
-            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
+            *("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
             *("--workers", "1", "--blocking-threads", "4", "--log-level", "warning", "config.wsgi:application"),
         ]
 
@@ -114,19 +116,27 @@ class Stack:
             running = self.processes.get(name)
             if running is not None and running.poll() is None:
                 continue
-            log = open(self.folder / f"{name}.log", "ab")  # noqa: SIM115  lives as long as the process
-            self.logs.append(log)
-            self.processes[name] = subprocess.Popen(
-                self.commands[name],
-                cwd=ROOT,
-                env=self.environment | self.own.get(name, {}),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.processes[name] = self._start(name)
         for name, url in self.ready.items():
             if name in (names or self.commands):
                 until(lambda name=name, url=url: self._answers(name, url), f"{name} answers", within_s=60)
+
+    def _start(self, name: str) -> subprocess.Popen[bytes] | Forked:
+        log, own = self.folder / f"{name}.log", self.own.get(name, {})
+        if name == "sandbox":  # the outside world shares nothing with us
+            with open(log, "ab") as output:
+                return subprocess.Popen(
+                    [sys.executable, "-m", *self.commands[name]],
+                    cwd=ROOT,
+                    env=self.environment | own,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        there = frozenset(own.items())
+        if there not in self.nurseries:
+            self.nurseries[there] = Nursery(self.environment | own)
+        return self.nurseries[there].fork(self.commands[name], log)
 
     def _answers(self, name: str, url: str) -> bool:
         died = self.processes[name].poll()
@@ -178,5 +188,5 @@ class Stack:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 self.kill(name)
-        for log in self.logs:
-            log.close()
+        for nursery in self.nurseries.values():
+            nursery.close()
