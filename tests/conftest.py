@@ -118,24 +118,21 @@ def drop_database(name: str, admin: psycopg.Connection[Any]) -> None:
 
 
 def _migrated_template(name: str) -> None:
-    """Make and migrate the template once a session, whichever worker comes first."""
+    """Make and migrate the template unless it is there: on servers that the environment names."""
     from django.core.management import call_command
     from django.db import connection
 
-    session = Path(os.environ["ATELIER_TEST_FOLDER"])
-    with open(session / "template.lock", "w") as lock:
+    with open(Path(os.environ["ATELIER_TEST_FOLDER"]) / "template.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with administer() as admin:
-            made = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
-            if admin.execute(made, [name]).fetchone() == (session.name,):
+            if embedded.is_current(name, admin):
                 return
             drop_database(name, admin)
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             connection.settings_dict["NAME"] = name
             call_command("migrate", verbosity=0, interactive=False)
             connection.close()
-            comment = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(session.name))
-            admin.execute(comment)
+            embedded.mark(name, admin)
 
 
 @pytest.fixture(scope="session")

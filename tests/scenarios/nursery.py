@@ -7,6 +7,7 @@ from nothing, are what `manage.py up` starts (tests/run).
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import runpy
@@ -19,6 +20,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+# What the commands import by and by, and the application that they run.
+COMMANDS = (
+    *("celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "celery.concurrency.thread"),
+    *("kombu.transport.redis", "granian.cli", "granian.server", "config.wsgi"),
+)
 
 
 class Forked:
@@ -64,7 +70,7 @@ class Nursery:
         assert self.process.stdin
         assert self.process.stdout
         with self.one_at_a_time:
-            print(json.dumps(what), file=self.process.stdin, flush=True)  # noqa: T201  it listens at its stdin
+            print(json.dumps(what), file=self.process.stdin, flush=True)
             return json.loads(self.process.stdout.readline())
 
     def close(self) -> None:
@@ -105,16 +111,10 @@ def _leave_home(log: str) -> None:
 
 def learn() -> None:
     """Import all that web, worker and beat would, and open nothing."""
-    import celery.apps.beat
-    import celery.apps.worker
-    import celery.bin.celery
-    import celery.concurrency.thread
-    import granian.cli
-    import granian.server
-    import kombu.transport.redis  # noqa: F401
+    for name in COMMANDS:
+        importlib.import_module(name)
     from django.urls import get_resolver
 
-    import config.wsgi  # noqa: F401
     from config.celery import app
 
     get_resolver()._populate()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -25,7 +24,6 @@ from tests.scenarios.client import Customer
 from tests.scenarios.stack import ROOT, Stack
 
 T = TypeVar("T")
-DATABASE = "shop"
 READY_S = 60
 
 # A crash of the server loses nothing that was committed; a power cut is not among the tests.
@@ -40,46 +38,22 @@ QUICK = {
 }
 
 
-def _migrated_cluster(uid: int | None) -> Path:
-    """The data of a stopped server with a migrated database, to be copied; made once a session."""
-    session = Path(os.environ["ATELIER_TEST_FOLDER"])
-    made = session / "shop" / "postgres"
-    with open(session / "shop.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            sockets = session / "shop" / "run"
-            server = postgres.Postgres(made.with_name("making"), sockets, session / "shop.log", uid, SETTINGS)
-            server.initialise()
-            process = server.start()
-            try:
-                assert processes.wait_until(server.answers, READY_S), server.log.read_text()
-                server.create_database(DATABASE)
-                address = {"DATABASE_URL": addresses.database_url_at(sockets, DATABASE)}
-                command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-                subprocess.run(command, cwd=ROOT, env=os.environ | address, check=True)
-            finally:
-                processes.stop(process, postgres.STOP, 20)
-            server.data.rename(made)
-    return made
-
-
 class Shop:
-    """Servers and stack. Always `close()` it."""
+    """Servers and stack, of which only the processes named are started, else all. Always `close()` it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{embedded.PREFIX}{os.getpid()}-", dir=embedded.PLACE))
         self.folder.chmod(0o711)  # PostgreSQL may run as another user; the folders inside are private
         sockets, uid = self.folder / "run", addresses.server_uid(ROOT)
         self.postgres = postgres.Postgres(self.folder / "postgres", sockets, self.folder / "pg.log", uid, SETTINGS)
-        subprocess.run(["cp", "-a", _migrated_cluster(uid), self.postgres.data], check=True)
-        self.postgres.initialise()
+        embedded.copy_migrated(self.postgres)
         self.valkey = valkey.Valkey(sockets, self.folder / "valkey.log")
         self.redis_url = addresses.redis_url_at(sockets, 0)
         self.start_postgres()
         self.start_valkey()
-        database_url = addresses.database_url_at(sockets, DATABASE)
+        database_url = addresses.database_url_at(sockets, embedded.TEMPLATE)
         self.stack = Stack(self.folder, database_url=database_url, redis_url=self.redis_url, **QUICK)
-        self.stack.start()
+        self.stack.start(*names)
 
     def close(self) -> None:
         """Stop everything and remove every trace."""
@@ -114,7 +88,7 @@ class Shop:
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """What a statement answers; a statement that changes rows answers nothing."""
-        where = {"host": str(self.postgres.sockets), "user": "postgres", "dbname": DATABASE}
+        where = {"host": str(self.postgres.sockets), "user": "postgres", "dbname": embedded.TEMPLATE}
         with psycopg.connect(**where, autocommit=True) as connection:  # type: ignore[arg-type]
             cursor = connection.execute(sql, values)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []

@@ -18,6 +18,16 @@ HOUR_S = 3600
 
 
 @pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    """A product of which nothing runs before its clocks are set."""
+    running = Shop("sandbox")
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="module")
 def twin(shop: Shop) -> str:
     """The address of a second web machine, which shares nothing with the first but the database and Redis."""
     return shop.stack.add_web("twin")
