@@ -7,6 +7,7 @@ from nothing, are what `manage.py up` starts (tests/run).
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -120,11 +121,13 @@ def learn() -> None:
     get_resolver()._populate()
     app.loader.import_default_modules()
     app.finalize()
+    gc.freeze()  # nobody's collector has to look through all that again
 
 
 if __name__ == "__main__":
     learn()
     arguments = serve()
-    if arguments:
-        sys.argv = arguments
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    if arguments is None:
+        os._exit(0)  # tidying up takes a second
+    sys.argv = arguments
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -97,16 +95,9 @@ class Shop:
         found: int = self.rows(f"SELECT count(*) FROM {table}")[0][0]
         return found
 
-    def manage(self, *arguments: str) -> str:
-        """Run an operator's command; what it prints."""
-        command = [sys.executable, "manage.py", *arguments]
-        ended = subprocess.run(command, cwd=ROOT, env=self.stack.environment, capture_output=True, text=True)
-        assert ended.returncode == 0, f"{arguments}: {ended.stdout}{ended.stderr}"
-        return ended.stdout
-
     def check_books(self) -> None:
         """Insist that the books balance, as an operator would."""
-        self.manage("check_books")
+        self.stack.run("django", "check_books")
 
     def files(self, *parts: str) -> list[Path]:
         """All files below a folder of the shop's."""

@@ -133,10 +133,21 @@ class Stack:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
+        return self._nursery(own).fork(self.commands[name], log)
+
+    def _nursery(self, own: dict[str, str]) -> Nursery:
         there = frozenset(own.items())
         if there not in self.nurseries:
             self.nurseries[there] = Nursery(self.environment | own)
-        return self.nurseries[there].fork(self.commands[name], log)
+        return self.nurseries[there]
+
+    def run(self, *command: str) -> str:
+        """Run `python -m` this to its end, which has to be good; what it prints."""
+        log = self.folder / "command.log"
+        log.unlink(missing_ok=True)
+        ended = self._nursery({}).fork(list(command), log).wait(120)
+        assert ended == 0, f"{command}: {log.read_text()}"
+        return log.read_text()
 
     def _answers(self, name: str, url: str) -> bool:
         died = self.processes[name].poll()
