@@ -243,10 +243,15 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
 }
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
-ACCOUNT_EXPORT = ["accounts.telling.export", "billing.telling.export", "generation.telling.export"]
+ACCOUNT_EXPORT = [
+    "accounts.telling.export",
+    "billing.telling.export",
+    "wearables.telling.export",
+    "generation.telling.export",
+]
 ACCOUNT_STATISTICS = ["generation.statistics.of", "billing.statistics.of"]
 # In this order, until none answers with something still open.
-ACCOUNT_ERASED = ["generation.leaving.erase", "billing.leaving.erase"]
+ACCOUNT_ERASED = ["generation.leaving.erase", "wearables.leaving.erase", "billing.leaving.erase"]
 MAIL_SECRETS = {  # made at rendering, never stored
     "verify-email": "accounts.verification.mail_secrets",
     "confirm-email": "accounts.email_changes.mail_secrets",

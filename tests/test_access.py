@@ -24,6 +24,8 @@ from generation.models import Avatar, Generation, Photo
 from tests import books
 from tests.generation.material import avatar_of, fund, order, photo_of
 from tests.people import PASSWORD, api, make_staff, make_user, open_session
+from wearables import customizations, selections
+from wearables.models import Customization, Selection, Wearable
 
 PUBLIC = {
     "auth_register",
@@ -37,6 +39,9 @@ PUBLIC = {
     "payments_pricing",
     "subscriptions_plans",
     "generations_operations",
+    "wearables_list",
+    "wearables_categories",
+    "wearables_retrieve",
     "webhooks_receive",
 }
 SIGNED_IN = {
@@ -63,10 +68,19 @@ SIGNED_IN = {
     "wallets_list",
     "wallets_retrieve",
     "wallets_entries",
+    "wearables_selections_list",
+    "wearables_selections_add",
+    "wearables_selections_replace",
+    "wearables_selections_remove",
+    "wearables_customizations_list",
+    "wearables_customizations_create",
+    "wearables_customizations_retrieve",
+    "wearables_customizations_update",
+    "wearables_customizations_delete",
 }
 
 # Things that are nobody's: anybody may look at one.
-PUBLIC_THINGS: set[str] = set()
+PUBLIC_THINGS = {"wearables_retrieve"}
 
 # Operations of staff alone → the groups whose people may call them, besides superusers.
 STAFF: dict[str, set[str]] = {}
@@ -185,6 +199,8 @@ def things_of(person: User) -> dict[str, Any]:
     with pytest.raises(Error):
         subscriptions.start(user=person, plan="starter", interval="month")
     photo = photo_of(person)
+    item = Wearable.objects.create(code="W1", category="Tops", name="Tee")
+    selections.add(user=person, wearable_ids=[item.pk])
     return {
         "photos": photo.pk,
         "generations": order(person, photo).pk,
@@ -193,6 +209,8 @@ def things_of(person: User) -> dict[str, Any]:
         "subscriptions": Subscription.objects.get(user=person).pk,
         "wallets": Wallet.objects.filter(user=person).earliest("id").pk,
         "users/me/sessions": open_session(person).pk,
+        "wearables/selections": Selection.objects.get(user=person).pk,
+        "wearables/customizations": customizations.create(user=person, values={"name": "Mine"}).pk,
     }
 
 
@@ -243,4 +261,6 @@ def snapshot(person: User) -> list[Any]:
         list(Photo.objects.filter(user=person).values_list("pk", flat=True)),
         list(Wallet.objects.filter(user=person).order_by("pk").values_list("pk", "balance", "held")),
         Session.objects.filter(user=person).exclude(ended_at=None).count(),
+        list(Selection.objects.filter(user=person).values_list("pk", flat=True)),
+        list(Customization.objects.filter(user=person).values_list("pk", "name")),
     ]

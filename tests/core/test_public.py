@@ -22,6 +22,8 @@ LISTS = [
     "/api/v1/payments/pricing",
     "/api/v1/generations/operations",
     "/api/v1/subscriptions/plans",
+    "/api/v1/wearables",
+    "/api/v1/wearables/categories",
 ]
 OPERATIONS = LISTS[2]
 
@@ -56,7 +58,7 @@ def test_the_second_reader_costs_no_query(path: str) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("path", "count"), list(zip(LISTS, (2, 2, 1, 1), strict=True)))
+@pytest.mark.parametrize(("path", "count"), list(zip(LISTS, (2, 2, 1, 1, 1, 1), strict=True)))
 def test_what_the_first_reader_costs(path: str, count: int) -> None:
     assert queries(path) == count
 

@@ -26,6 +26,7 @@ def said(*command: str) -> str:
 
 @pytest.mark.django_db
 def test_seed_adds_what_is_missing_and_changes_nothing_that_is_there() -> None:
+    assert said("seed").splitlines() == ["wearables_wearable: 7200 added", "Now all of it is there."]
     assert said("seed") == "All of it was there.\n"
     Package.objects.filter(currency="INR", code="BASIC").delete()
     Package.objects.filter(currency="INR", code="PREMIUM").update(amount=1)
@@ -43,9 +44,9 @@ def test_seed_adds_what_is_missing_and_changes_nothing_that_is_there() -> None:
     amounts = dict(Package.objects.filter(currency="INR").values_list("code", "amount"))
     assert (amounts["BASIC"], amounts["PREMIUM"]) == (49_900, 1)
     assert set(Operation.objects.values_list("code", flat=True)) >= {"headshot", "mine"}
-    assert AuditLog.objects.get(action="installation.seeded").new["billing_package"] == 1
+    assert AuditLog.objects.filter(action="installation.seeded").latest("id").new["billing_package"] == 1
     assert said("seed") == "All of it was there.\n"
-    assert AuditLog.objects.filter(action="installation.seeded").count() == 1
+    assert AuditLog.objects.filter(action="installation.seeded").count() == 2
 
 
 def applied() -> list[tuple[str, str]]:

@@ -13,12 +13,13 @@ from django.db.migrations import RunPython
 from django.db.migrations.loader import MigrationLoader
 
 import audit
+from wearables import starter
 
 _INSERT = re.compile(r'INSERT INTO "(\w+)"')
 
 
 class Command(BaseCommand):
-    help = "Add what is missing of the price list, operations, groups and block list; change nothing that is there."
+    help = "Add what is missing of the price list, operations and block list, and wearables if there is none; change nothing."
 
     def handle(self, *args: Any, **options: Any) -> None:
         added: Counter[str] = Counter()
@@ -37,6 +38,7 @@ class Command(BaseCommand):
                         # Every `seed` inserts by a unique code and leaves alone what it meets.
                         if getattr(code, "__name__", "") == "seed":
                             code(apps, None)
+            added["wearables_wearable"] += starter.ensure()
             added = +added
             if added:
                 audit.record("installation.seeded", ("installation", "rows"), new=dict(added))

@@ -20,6 +20,7 @@ from config.embedded.postgres import PostgresError
 from config.embedded.privileges import PrivilegeError
 from config.embedded.services import Service
 from config.embedded.valkey import ValkeyError
+from wearables import starter
 
 PREPARED = {"web", *commands.WORKERS, "beat"}  # what needs a migrated database
 
@@ -71,7 +72,7 @@ class Command(BaseCommand):
             addresses.remove_sockets_dir(settings.BASE_DIR)
 
     def _prepare(self, names: set[str]) -> dict[str, str]:
-        """The database, its tables, and in development its staff."""
+        """The database, its tables, and in development its staff and the starter catalogue of wearables."""
         from django.db import connections
 
         if "postgres" in names:
@@ -80,7 +81,10 @@ class Command(BaseCommand):
             return {}
         try:
             call_command("migrate", interactive=False, verbosity=0, stdout=self.stdout)
-            return staff.ensure() if settings.ENVIRONMENT == "development" else {}
+            if settings.ENVIRONMENT != "development":
+                return {}
+            starter.ensure()
+            return staff.ensure()
         finally:
             connections.close_all()
 
