@@ -19,7 +19,9 @@ _INSERT = re.compile(r'INSERT INTO "(\w+)"')
 
 
 class Command(BaseCommand):
-    help = "Add what is missing of the price list, operations and block list, and wearables if there is none; change nothing."
+    help = (
+        "Add what is missing of prices, operations and blocked terms, and wearables if there are none; change nothing."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         added: Counter[str] = Counter()
