@@ -85,6 +85,7 @@ INSTALLED_APPS = [
     "billing",
     "wearables",
     "generation",
+    "dashboard",
     "config",
 ]
 MIDDLEWARE = [

@@ -12,12 +12,13 @@ from billing.api.urls import urlpatterns as billing
 from core import health
 from core.api import docs
 from core.storage import folder
+from dashboard.api.urls import urlpatterns as dashboard
 from generation.api.urls import urlpatterns as generation
 from inbox.api.urls import urlpatterns as inbox
 from wearables.api.urls import urlpatterns as wearables
 
 # One flat list: an address is looked for at every request, and each include() is a search of its own.
-api = [*billing, *generation, *accounts, *wearables, *inbox]
+api = [*billing, *generation, *dashboard, *accounts, *wearables, *inbox]
 
 urlpatterns = [
     path("api/v1/", include(api)),

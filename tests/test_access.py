@@ -77,6 +77,11 @@ SIGNED_IN = {
     "wearables_customizations_retrieve",
     "wearables_customizations_update",
     "wearables_customizations_delete",
+    "dashboard_retrieve",
+    "dashboard_quick_stats",
+    "dashboard_analytics",
+    "dashboard_activity",
+    "dashboard_limits",
 }
 
 # Things that are nobody's: anybody may look at one.

@@ -1,0 +1,164 @@
+"""What happened on a person's account, newest first: jobs, avatars, payments, subscriptions and credits in one list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Case, F, QuerySet, Subquery, TextField, Value, When
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce, JSONObject, Left
+
+from billing.models import LedgerEntry, LedgerTransaction, Payment, Subscription, Wallet
+from core.money import CREDIT
+from generation.models import Avatar, Generation, Kind
+from generation.models.avatars import IS_STATUS
+
+Activity = dict[str, Any]
+
+TYPES = ("generation", "avatar", "payment", "subscription", "credits")
+CREDITS = {
+    LedgerTransaction.Kind.PURCHASE.value: "Credits bought",
+    LedgerTransaction.Kind.GRANT.value: "Credits received",
+    LedgerTransaction.Kind.SPEND.value: "Credits spent",
+    LedgerTransaction.Kind.REFUND.value: "Credits returned",
+    LedgerTransaction.Kind.CLAWBACK.value: "Credits taken back",
+    LedgerTransaction.Kind.DEBT_REPAYMENT.value: "Debt repaid",
+    LedgerTransaction.Kind.TRANSFER.value: "Credits moved",
+    LedgerTransaction.Kind.EXPIRY.value: "Credits expired",
+    LedgerTransaction.Kind.ADJUSTMENT.value: "Credits corrected",
+}
+# What is not told in somebody's own words.
+TITLES = {"generation": {kind.value: kind.label for kind in Kind}, "credits": CREDITS}
+DESCRIBED = 200  # characters of a prompt or a description
+# A wallet's entries are read in the order of their ids, which waiting for the wallet can turn against that of their
+# times. Only those who waited at once change places, so the newest by time are among this many more of the newest.
+OUT_OF_ORDER = 100
+
+
+class Feed:
+    """The list, as a paginator wants it: one query counts, one reads a page, whatever the history."""
+
+    def __init__(self, viewer: Any) -> None:
+        self.sources = [
+            _jobs(viewer).order_by("-created_at", "-id"),
+            _avatars(viewer).order_by("-created_at", "-id"),
+            _payments(viewer).order_by("-created_at", "-id"),
+            _subscriptions(viewer).order_by("-created_at", "-id"),
+            _credits(viewer).order_by("-id"),
+        ]
+
+    def count(self) -> int:
+        """How many there are."""
+        first, *others = [source.order_by().values("key") for source in self.sources]
+        return first.union(*others, all=True).count()
+
+    def __getitem__(self, page: slice) -> list[Activity]:
+        """A page. Each source gives what the page could want of it, off its index, and the newest of those win."""
+        if not page.stop:
+            return []
+        *others, credits = self.sources
+        first, *others = [*(source[: page.stop] for source in others), credits[: page.stop + OUT_OF_ORDER]]
+        return [_shown(row) for row in first.union(*others, all=True).order_by("-at", "-key")[page]]
+
+
+def _jobs(viewer: Any) -> QuerySet[Any, Any]:
+    """Without the orders of avatars, which are told as avatars."""
+    mine = Generation.objects.visible_to(viewer)
+    return _row(
+        mine.exclude(pk__in=Avatar.objects.visible_to(viewer).values("generation")),
+        type="generation",
+        headline="kind",
+        about=Coalesce(Left(KT("params__prompt"), DESCRIBED), KT("params__name"), Value(""), output_field=TextField()),
+        standing="state",
+        facts={"kind": "kind", "operation": "operation", "price": "price", "error": "error_code"},
+    )
+
+
+def _avatars(viewer: Any) -> QuerySet[Any, Any]:
+    status = Case(*[When(condition, then=Value(name.value)) for name, condition in IS_STATUS.items()])
+    return _row(
+        Avatar.objects.visible_to(viewer),
+        type="avatar",
+        headline="name",
+        about=Left("description", DESCRIBED),
+        standing=status,
+        facts={"generation": "generation_id", "price": "generation__price"},
+    )
+
+
+def _payments(viewer: Any) -> QuerySet[Any, Any]:
+    return _row(
+        Payment.objects.visible_to(viewer),
+        type="payment",
+        headline="title",
+        about=Value(""),
+        standing="state",
+        facts={name: name for name in ("item", "gateway", "amount", "currency", "credits")},
+    )
+
+
+def _subscriptions(viewer: Any) -> QuerySet[Any, Any]:
+    return _row(
+        Subscription.objects.visible_to(viewer),
+        type="subscription",
+        headline="plan__name",
+        about=Value(""),
+        standing="state",
+        facts={"plan": "plan__code", "interval": "plan__interval", "cancel_at_period_end": "cancel_at_period_end"},
+    )
+
+
+def _credits(viewer: Any) -> QuerySet[Any, Any]:
+    wallet = Wallet.objects.filter(user=viewer, kind="credits", unit=CREDIT)
+    return _row(
+        LedgerEntry.objects.filter(wallet=Subquery(wallet.values("pk")[:1])),
+        type="credits",
+        headline="transaction__kind",
+        about=Value(""),
+        standing=Value("posted"),
+        facts={
+            "kind": "transaction__kind",
+            "amount": "amount",
+            "balance_after": "balance_after",
+            "subject": JSONObject(type="transaction__subject_type", id="transaction__subject_id"),
+        },
+        at="transaction__created_at",
+        key="transaction_id",
+    )
+
+
+def _row(
+    rows: QuerySet[Any],
+    *,
+    type: str,
+    headline: Any,
+    about: Any,
+    standing: Any,
+    facts: dict[str, Any],
+    at: str = "created_at",
+    key: str = "id",
+) -> QuerySet[Any, Any]:
+    """The rows in the shape that all sources share."""
+    columns = {
+        "at": F(at),
+        "key": F(key),
+        "type": Value(type, TextField()),
+        "headline": Cast(headline, TextField()),
+        "about": Cast(about, TextField()),
+        "standing": Cast(standing, TextField()),
+        "facts": JSONObject(**facts),
+    }
+    found: QuerySet[Any, Any] = rows.annotate(**columns).values(*columns)
+    return found
+
+
+def _shown(row: dict[str, Any]) -> Activity:
+    return {
+        "id": row["key"],
+        "type": row["type"],
+        "title": TITLES.get(row["type"], {}).get(row["headline"], row["headline"]),
+        "description": row["about"],
+        "status": row["standing"],
+        "created_at": row["at"],
+        "metadata": row["facts"],
+    }
