@@ -469,6 +469,8 @@ SPECTACULAR_SETTINGS = {
         "ErrorCode": "core.errors.codes",
         "GenerationKind": "generation.models.Kind",
         "LedgerKind": "billing.models.LedgerTransaction.Kind",
+        "SubscriptionStatusEnum": "billing.models.SubscriptionState",
+        "ActivityTypeEnum": "dashboard.activity.TYPES",
     },
     "SORT_OPERATION_PARAMETERS": False,
     "POSTPROCESSING_HOOKS": [

@@ -17,6 +17,7 @@ from core.errors import Error, Invalid, NotFound, Unavailable
 from dashboard import overview
 from dashboard.activity import Feed
 from dashboard.api import serializers
+from generation.models import Generation
 
 _TIMEFRAME = OpenApiParameter("timeframe", str, enum=list(overview.TIMEFRAMES), default="30d")
 _ACTIVITY = OpenApiExample(
@@ -38,6 +39,7 @@ class DashboardViewSet(ViewSet):
     """The caller's own figures. Nothing here is counted up row by row."""
 
     permission_classes = [IsSignedIn]
+    queryset = Generation.objects.none()
     request: SignedInRequest
     errors: ClassVar[dict[str, list[type[Error]]]] = {
         "overview": [Invalid],
