@@ -24,6 +24,7 @@ from generation import avatar_limit, moderation, operations, outputs, photos, pr
 from generation.engine import finish, moves
 from generation.errors import CancelLimitReached, ConsentRequired, NotRetryable, TooLateToCancel
 from generation.models import TERMINAL, Asset, Avatar, Consent, Generation, JobPhoto, Kind, Operation, Photo, State
+from wearables import wording
 
 CONSENT_WORDING = "2026-11"
 MAX_RETRIES = 3
@@ -43,10 +44,22 @@ class Request:
     consent: bool = False
     quote: str | None = None
     avatar_id: UUID | None = None
+    wearable_ids: Sequence[UUID] = ()
+    customization_id: UUID | None = None
 
     @property
     def has_picture(self) -> bool:
         return bool(self.photo_ids) or self.image_url is not None
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What stands among a job's parameters though no operation lists it (operations.BESIDE)."""
+        chosen = {
+            "image_url": self.image_url,
+            "wearables": [str(one) for one in self.wearable_ids],
+            "customization": str(self.customization_id) if self.customization_id else None,
+        }
+        return {name: value for name, value in chosen.items() if value}
 
 
 @audit.writes("generation")
@@ -67,7 +80,8 @@ def create(*, user: Any, request: Request) -> Generation:
     with transaction.atomic():
         inputs = photos.lock_usable(user=user, ids=list(request.photo_ids))
         archive = uploads.take_archive(user=user, archive_id=request.archive_id) if request.archive_id else None
-        moderation.check(operations.texts(operation, params))
+        dressed = wording.worn(user=user, wearable_ids=request.wearable_ids, customization_id=request.customization_id)
+        moderation.check(operations.texts(operation, params) | {"customization": dressed.own_words})
         price = operations.price(operation, params)
         if request.quote is not None:
             price = quotes.honour(request.quote, user=user, operation=operation, params=params)
@@ -81,8 +95,9 @@ def create(*, user: Any, request: Request) -> Generation:
             model=operation.model,
             queue=operations.queue(operation),
             terms=operations.snapshot(operation),
-            params=params | ({"image_url": request.image_url} if request.image_url else {}),
-            data=prompts.reworded(params, max_length=operation.limits.get("prompt", {}).get("max_length", 0)),
+            params=params | request.beside,
+            data=prompts.reworded(params, max_length=operation.limits.get("prompt", {}).get("max_length", 0))
+            | ({"wearing": dressed.text} if dressed.text else {}),
             price=price,
             deadline_at=Now() + deadline(operation.kind),
         )

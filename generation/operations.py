@@ -15,6 +15,7 @@ from generation import providers
 from generation.errors import NotSold, OperationUnavailable
 from generation.models import Kind, Operation
 
+BESIDE = frozenset({"image_url", "wearables", "customization"})  # of a job's parameters, those that no operation lists
 _MAX_NAMED = 20  # of a thousand unknown parameters nobody reads more
 TERMS = (
     "code",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from generation.models import Kind
+
 # What each trigger of a film made to be listened to looks and sounds like.
 TRIGGERS = {
     "soap": "soap being cut slowly into crisp curls",
@@ -35,3 +37,16 @@ def reworded(params: Mapping[str, Any], *, max_length: int) -> dict[str, Any]:
         if len(text) <= max_length:
             return {"optimized_prompt": text}
     return {}
+
+
+def dressed(kind: str, params: Mapping[str, Any], wearing: str) -> dict[str, Any]:
+    """The parameters whose prompts, the better wording too, say what is worn. Idempotent."""
+    said = dict(params)
+    if not wearing:
+        return said
+    own = "style_prompt" if kind == Kind.HEADSHOT else "prompt"
+    for name in (own, *(["optimized_prompt"] if said.get("optimized_prompt") else [])):
+        text = said.get(name) or ""
+        if wearing not in text:
+            said[name] = f"{text.rstrip()} {wearing}".strip()
+    return said

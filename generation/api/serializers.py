@@ -13,6 +13,7 @@ from core.api.serializers import IntegerField, Serializer, TextField
 from generation import jobs, operations, reports, uploads
 from generation.engine.finish import REASONS
 from generation.models import Generation, Kind, Operation, Photo, Purpose, Report, ReportReason, ReportStatus, State
+from wearables.wording import MAX_WORN
 
 _STEPS = {
     State.QUEUED: "queued",
@@ -80,13 +81,24 @@ class OrderSerializer(Serializer):
             photo_ids=photos,
             archive_id=given.pop("archive", None),
             avatar_id=given.pop("avatar", None),
+            wearable_ids=list(dict.fromkeys(given.pop("wearables", []))),
+            customization_id=given.pop("customization", None),
             consent=given.pop("consent", False),
             params={name: value for name, value in given.items() if value != ""},
             **around,
         )
 
 
-class HeadshotSerializer(OrderSerializer):
+class DressedSerializer(OrderSerializer):
+    """An order of somebody who can be dressed."""
+
+    wearables = serializers.ListField(
+        child=serializers.UUIDField(), required=False, max_length=MAX_WORN, help_text="What is worn, from wearables."
+    )
+    customization = serializers.UUIDField(required=False, help_text="One of your own: how it is to look.")
+
+
+class HeadshotSerializer(DressedSerializer):
     kind = Kind.HEADSHOT
 
     photo = serializers.UUIDField(required=False, help_text="An uploaded photo with one face.")
@@ -95,7 +107,7 @@ class HeadshotSerializer(OrderSerializer):
     style_prompt = TextField(required=False, allow_blank=True, has_lines=True, help_text="Absent: a professional look.")
 
 
-class ImageSerializer(OrderSerializer):
+class ImageSerializer(DressedSerializer):
     kind = Kind.IMAGE
 
     prompt = TextField(required=False, allow_blank=True, has_lines=True, help_text="What it shows.")

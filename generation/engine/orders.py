@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from core import storage
-from generation import providers
+from generation import prompts, providers
 from generation.engine import avatars
 from generation.models import Attempt, Generation, JobPhoto, Kind, Outcome
 from generation.providers.base import Input, Order, Treatment
@@ -56,6 +56,7 @@ def _order(job: Generation, **more: Any) -> Order:
     params = job.params
     if "optimized_prompt" in job.data:
         params = params | {"optimized_prompt": job.data["optimized_prompt"]}
+    params = prompts.dressed(job.kind, params, job.data.get("wearing", ""))
     asked: dict[str, Any] = {"token": "", **more}
     return Order(kind=job.kind, model=job.model, params=params, stage=job.stage, operation=job.operation, **asked)
 

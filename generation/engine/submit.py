@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 
 import audit
 from core.killpoints import reach
-from generation import moderation, operations, providers
+from generation import moderation, operations, prompts, providers
 from generation.engine import answers, avatars, finish, inputs, moves, orders, store, throughput
 from generation.engine.scripts import Lasting, Script
 from generation.models import Attempt, Generation, Operation, Outcome, State
@@ -112,7 +112,8 @@ def _worded(job: Generation, order: Order, prepared: Mapping[str, Any]) -> tuple
         log.warning("optimized_prompt_blocked", generation=str(job.pk), category=blocked)
     job.data = job.data | {"optimized_prompt": text if text and not blocked else None}
     rest = {name: value for name, value in prepared.items() if name != "optimized_prompt"}
-    return replace(order, params={**order.params, "optimized_prompt": job.data["optimized_prompt"]}), rest
+    params = {**order.params, "optimized_prompt": job.data["optimized_prompt"]}
+    return replace(order, params=prompts.dressed(order.kind, params, job.data.get("wearing", ""))), rest
 
 
 def _redacted(order: Order, prepared: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def _fall_back(job: Generation, token: UUID) -> bool:
     other = current.fallback if current else None
     if other is None or not operations.is_available(other) or other.kind != job.kind:
         return False
-    asked = {name: value for name, value in job.params.items() if name != "image_url"}
+    asked = {name: value for name, value in job.params.items() if name not in operations.BESIDE}
     if not operations.takes(other, asked) or throughput.is_open(other.provider) or _may_have_started(job):
         return False
     moved = {"operation": other.code, "provider": other.provider, "model": other.model, "next_at": Now()}
