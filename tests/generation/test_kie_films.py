@@ -1,4 +1,4 @@
-"""Films at KIE, from the order to the stored file: every magic value, every code, and callbacks of all sorts."""
+"""Films at KIE, from the order to the stored file: every code, and callbacks of all sorts."""
 
 from __future__ import annotations
 
@@ -112,38 +112,7 @@ def test_five_seconds_from_a_photo(rich: User, sandbox: RunningSandbox) -> None:
     books.check()
 
 
-# --- Magic values, and codes ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("word", "code"),
-    [
-        ("fail", "provider_failed"),
-        ("moderated", "moderated"),
-        ("corrupt", "bad_output"),
-        ("wrongtype", "bad_output"),
-        ("huge", "output_too_large"),
-    ],
-)
-def test_films_that_come_to_nothing_are_released(
-    rich: User, sandbox: RunningSandbox, settings: Any, word: str, code: str
-) -> None:
-    settings.OUTPUT_MAX_BYTES = settings.OUTPUT_MAX_BYTES | {"video": 5_000_000}
-    job = run_until(film(rich, f"sandbox:{word} and a boat"))
-
-    assert (job.state, job.error_code) == (State.FAILED, code)
-    assert not Asset.objects.exists()
-    nothing_spent(rich)
-
-
-@pytest.mark.parametrize("word", ["slow", "lost", "duplicate", "429", "500"])
-def test_films_that_come_all_the_same(rich: User, sandbox: RunningSandbox, word: str) -> None:
-    job = run_until(film(rich, f"sandbox:{word} and a boat"))
-
-    assert job.state == State.SUCCEEDED
-    assert stored(job)[0] == pytest.approx(5, abs=0.1)
-    assert ledger.balance(rich.pk).available == 85
-    books.check()
+# --- Codes ------------------------------------------------------------------------------------------
 
 
 def test_a_film_that_is_too_late_is_released_and_not_kept(rich: User, sandbox: RunningSandbox, settings: Any) -> None:
