@@ -32,6 +32,9 @@ from notifications import outbox
 # News only moves an attempt forward, in whatever order it arrives; a failed one may still be authorised and captured.
 _RANK = {state: rank for rank, state in enumerate(AttemptState.values)}
 
+# What tells of its payment in a mail of its own.
+CONFIRMED_ELSEWHERE = ("subscription", "order")
+
 
 def agrees(begun: PaymentStart, fact: StartFact) -> bool:
     """Whether what the gateway has on record is what we asked for: id, reference, amount, currency."""
@@ -211,8 +214,9 @@ def deliver_if_paid(payment: Payment) -> bool:
             currency=payment.currency,
             details={"price": payment.amount, "received": payment.received},
         )
-    _file_if_paid_twice(payment)
-    if isinstance(outcome, Refused):
+    if not isinstance(outcome, Refused):
+        _file_if_paid_twice(payment)
+    else:
         for row in payment.attempts.filter(counts=Counts.PRICE).order_by("pk"):
             _send_back(payment, row, RefundOrigin.REFUSED, outcome.reason)
     return True
@@ -220,9 +224,10 @@ def deliver_if_paid(payment: Payment) -> bool:
 
 def _file_if_paid_twice(payment: Payment) -> None:
     """Both a payment and the one that replaced it were paid: both are settled, a person decides."""
-    pairs = [(other, payment) for other in payment.supersedes.filter(state__in=PAID)]
+    delivered = payment.supersedes.filter(state__in=PAID, fulfilment=Fulfilment.FULFILLED)
+    pairs = [(other, payment) for other in delivered]
     replaced_by = payment.superseded_by
-    if replaced_by is not None and replaced_by.is_paid:
+    if replaced_by is not None and replaced_by.fulfilment == Fulfilment.FULFILLED:
         pairs.append((payment, replaced_by))
     for older, newer in pairs:
         breaks.file(
@@ -247,7 +252,7 @@ def tell(payment: Payment, *, is_fresh: bool, failed: Sequence[PaymentAttempt]) 
     if is_fresh and payment.fulfilment == Fulfilment.REFUSED:
         reason = f"What you ordered could not be delivered: {payment.failure_message}. Your money goes back in full."
         _tell_failed(payment, f"payment:{payment.pk}:refused", payment.received, reason)
-    elif is_fresh and payment.state != PaymentState.REFUNDED and payment.fulfils != "subscription":
+    elif is_fresh and payment.state != PaymentState.REFUNDED and payment.fulfils not in CONFIRMED_ELSEWHERE:
         _confirm(payment)
     for row in failed:
         if not payment.is_paid:

@@ -106,6 +106,9 @@ def start(
         return Started(_tell(payment), is_new=True)
     chosen = gateways.get(gateway)
     quote = pricing.quote(item, pricing.currency_for(currency, user.currency, chosen.default_currency), user=user)
+    if currency and currency.upper() != quote.currency:
+        message = f"This is sold in {quote.currency}, not {currency.upper()}."
+        raise CurrencyNotSold(message, details=[detail("currency_not_sold", message, "currency")])
     if quote.currency not in chosen.currencies:
         taken = " or ".join(chosen.currencies)
         message = f"{chosen.name} takes {taken} here, not {quote.currency}."
@@ -391,6 +394,24 @@ def cancel(payment: Payment) -> Payment:
     if payment.is_open:
         payment = _shut(payment)
     return _close(payment.pk, PaymentState.CANCELED, why="asked")
+
+
+@audit.writes("payment")
+def withdraw(payment: Payment, *, why: str) -> Payment:
+    """Close a payment because what it would buy is given up, after having looked whether it was paid. A closed one is
+    looked at too: its money may have come since.
+
+    Idempotent: by state.
+    Raises: GatewayError, GatewayUnavailable, and nothing is closed; PaymentSettled.
+    """
+    try:
+        payment = refresh(payment)
+        if payment.is_open and not _close_starts(payment):
+            payment = refresh(payment)
+    except Rejected as error:
+        # The gateway does not know it (its keys were changed, say): nobody can pay on it.
+        log.warning("payment_not_known", payment=str(payment.pk), error=str(error))
+    return _close(payment.pk, PaymentState.CANCELED, why=why)
 
 
 @audit.writes("payment")

@@ -403,8 +403,8 @@ def _tell(payment: Payment, row: Refund, *, taken: int) -> None:
     """
     if row.origin == RefundOrigin.REFUSED:
         return
-    reasons = {RefundOrigin.SURPLUS: "You had paid for it already."}
-    kept = "What you bought stays yours."
+    reasons = {RefundOrigin.SURPLUS: "You had paid for it already.", RefundOrigin.CANCELED: "It was canceled."}
+    kept = "" if row.origin == RefundOrigin.CANCELED else "What you bought stays yours."
     outbox.enqueue(
         "refund",
         user=payment.user,

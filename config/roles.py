@@ -24,6 +24,7 @@ _MONEY = (
     "staffgrant",
 )
 _PRICES = ("package", "creditprice")
+_ORDERS = ("product", "order", "orderline")
 _JOBS = ("generation", "attempt", "asset", "consent", "jobphoto", "photo", "upload", "avatar")
 
 
@@ -44,6 +45,8 @@ ROLES: dict[str, dict[str, str]] = {
         "billing.staffgrant": "view give",
         "generation.generation": "view takedown",
         "generation.report": "view decide",
+        **_view("store", *_ORDERS),
+        "store.order": "view process",
     },
     "finance": {
         **_view("accounts", "user"),
@@ -51,6 +54,7 @@ ROLES: dict[str, dict[str, str]] = {
         **_view("billing", *_MONEY, *_PRICES, "break", "gatewaycursor", "bookcheck", "promospending"),
         **_view("generation", "generation", "operation"),
         **_view("notifications", "mail"),
+        **_view("store", *_ORDERS),
         "audit.approval": "view decide",
         "billing.package": "view reprice",
         "billing.plan": "view",
@@ -74,6 +78,9 @@ ROLES: dict[str, dict[str, str]] = {
         "wearables.import": "view apply",
         "generation.generation": "view takedown",
         "generation.report": "view decide",
+        **_view("store", *_ORDERS),
+        "store.product": "view add change delete",
+        "store.order": "view process",
     },
 }
 

@@ -85,6 +85,7 @@ INSTALLED_APPS = [
     "billing",
     "wearables",
     "generation",
+    "store",
     "dashboard",
     "config",
 ]
@@ -214,6 +215,7 @@ WAKE_EVERY_S: dict[str, float] = {
     "billing.tend_subscriptions": 600,
     "billing.expire_credits": 60,
     "billing.check_books": 300,
+    "store.give_up_orders": 15,
 }
 WAKE_EVERY_S |= {name: float(s) for name, s in (p.split("=") for p in env.list("WAKE_EVERY_S", default=[]))}
 
@@ -249,20 +251,23 @@ ACCOUNT_EXPORT = [
     "billing.telling.export",
     "wearables.telling.export",
     "generation.telling.export",
+    "store.telling.export",
 ]
 ACCOUNT_STATISTICS = ["generation.statistics.of", "billing.statistics.of"]
 # In this order, until none answers with something still open.
-ACCOUNT_ERASED = ["generation.leaving.erase", "wearables.leaving.erase", "billing.leaving.erase"]
+ACCOUNT_ERASED = ["generation.leaving.erase", "store.leaving.erase", "wearables.leaving.erase", "billing.leaving.erase"]
 MAIL_SECRETS = {  # made at rendering, never stored
     "verify-email": "accounts.verification.mail_secrets",
     "confirm-email": "accounts.email_changes.mail_secrets",
     "password-reset": "accounts.resets.mail_secrets",
+    "order-confirmed": "store.telling.mail_secrets",
 }
-BILLING_QUOTES: dict[str, str] = {}  # an item's first word: what prices it, where the word is a higher app's
+BILLING_QUOTES = {"order": "store.goods.quote"}  # an item's first word: what prices it, where that is a higher app's
 BILLING_FULFILMENT = {
     "credits": "billing.fulfilment.credits",
     "top_up": "billing.fulfilment.top_up",
     "subscription": "billing.subscriptions.deliver",
+    "order": "store.goods.deliver",
 }
 # What approvals can set off → the permission that its requester and its approver need.
 APPROVAL_ACTS = {
@@ -271,13 +276,14 @@ APPROVAL_ACTS = {
     "billing.staff_refunds.carry_out": "billing.refund_payment",
     "billing.staff_refunds.carry_out_waiver": "billing.waive_debt",
 }
-BOOK_CHECKS = ["generation.books.checks"]
+BOOK_CHECKS = ["generation.books.checks", "store.books.checks"]
 METRICS_SOURCES = [
     "inbox.metrics.families",
     "notifications.metrics.families",
     "billing.metrics.families",
     "billing.books.metrics.families",
     "generation.metrics.families",
+    "store.metrics.families",
 ]
 HEALTH_SOURCES: list[str] = []
 
@@ -315,6 +321,11 @@ LOW_CREDIT_THRESHOLD = env.int("LOW_CREDIT_THRESHOLD", default=50)
 APPROVAL_LIMITS: dict[str, int] = {"CREDIT": 500, "INR": 500_000, "USD": 10_000, "NGN": 10_000_000}
 APPROVAL_LIMITS |= {k: int(v) for k, v in (p.split("=") for p in env.list("APPROVAL_LIMITS", default=[]))}
 SUPPORT_GRANT_LIMIT = env.int("SUPPORT_GRANT_LIMIT", default=100)  # credits a day that a member of support gives alone
+
+
+# --- Store --------------------------------------------------------------------------------------------------------
+
+ORDER_EXPIRES_S = env.int("ORDER_EXPIRES_S", default=1800)  # in which an order must be paid
 
 
 # --- Providers: only base URL and key differ between the real host and the sandbox -----------------------------------
@@ -468,6 +479,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ErrorCode": "core.errors.codes",
         "GenerationKind": "generation.models.Kind",
+        "OrderState": "store.models.OrderState",
         "LedgerKind": "billing.models.LedgerTransaction.Kind",
         "SubscriptionStatusEnum": "billing.models.SubscriptionState",
         "ActivityTypeEnum": "dashboard.activity.TYPES",
@@ -502,6 +514,7 @@ RATE_LIMITS: dict[str, tuple[int, int, str]] = {
     "generation": (10, 60, "user"),
     "kie_videos": (5, 3600, "user"),
     "purchases": (10, 86_400, "user"),
+    "orders": (10, 86_400, "user"),
     "sensitive": (3, 900, "user_or_ip"),
     "uploads": (10, 60, "user"),
     "completions": (10, 60, "user"),  # of uploads by address
@@ -517,6 +530,7 @@ RATE_LIMITS_FAIL_CLOSED = {
     "failed_logins",
     "refresh",
     "purchases",
+    "orders",
     "sensitive",
     "generation",
     "kie_videos",

@@ -15,10 +15,11 @@ from core.storage import folder
 from dashboard.api.urls import urlpatterns as dashboard
 from generation.api.urls import urlpatterns as generation
 from inbox.api.urls import urlpatterns as inbox
+from store.api.urls import urlpatterns as store
 from wearables.api.urls import urlpatterns as wearables
 
 # One flat list: an address is looked for at every request, and each include() is a search of its own.
-api = [*billing, *generation, *dashboard, *accounts, *wearables, *inbox]
+api = [*billing, *generation, *store, *dashboard, *accounts, *wearables, *inbox]
 
 urlpatterns = [
     path("api/v1/", include(api)),
@@ -38,6 +39,7 @@ urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("notifications.urls")),
     path("", include("billing.pages")),
+    path("", include("store.pages")),
 ]
 if not settings.PRODUCTION:
     urlpatterns.append(path("", RedirectView.as_view(pattern_name="docs"), name="home"))

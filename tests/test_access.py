@@ -21,9 +21,11 @@ from core.api.permissions import staff
 from core.api.views import ViewSet
 from core.errors import Error
 from generation.models import Avatar, Generation, Photo
+from store.models import Order
 from tests import books
 from tests.generation.material import avatar_of, fund, order, photo_of
 from tests.people import PASSWORD, api, make_staff, make_user, open_session
+from tests.store.material import placed
 from wearables import customizations, selections
 from wearables.models import Customization, Selection, Wearable
 
@@ -42,6 +44,8 @@ PUBLIC = {
     "wearables_list",
     "wearables_categories",
     "wearables_retrieve",
+    "products_list",
+    "products_retrieve",
     "webhooks_receive",
 }
 SIGNED_IN = {
@@ -85,10 +89,16 @@ SIGNED_IN = {
 }
 
 # Things that are nobody's: anybody may look at one.
-PUBLIC_THINGS = {"wearables_retrieve"}
+PUBLIC_THINGS = {"wearables_retrieve", "products_retrieve"}
 
 # Operations of staff alone → the groups whose people may call them, besides superusers.
-STAFF: dict[str, set[str]] = {}
+STAFF: dict[str, set[str]] = {
+    "products_create": {"ops"},
+    "products_update": {"ops"},
+    "products_partial_update": {"ops"},
+    "products_delete": {"ops"},
+    "orders_status": {"ops", "support"},
+}
 # Whoever calls these is nobody afterwards.
 FAREWELLS = {"users_me_destroy"}
 
@@ -212,6 +222,7 @@ def things_of(person: User) -> dict[str, Any]:
         "avatars": avatar_of(person).pk,
         "payments": Payment.objects.get(user=person).pk,
         "subscriptions": Subscription.objects.get(user=person).pk,
+        "orders": placed(person).pk,
         "wallets": Wallet.objects.filter(user=person).earliest("id").pk,
         "users/me/sessions": open_session(person).pk,
         "wearables/selections": Selection.objects.get(user=person).pk,
@@ -264,6 +275,7 @@ def snapshot(person: User) -> list[Any]:
         list(Payment.objects.filter(user=person).values_list("pk", "state")),
         list(Subscription.objects.filter(user=person).values_list("pk", "state", "ends_now", "cancel_at_period_end")),
         list(Photo.objects.filter(user=person).values_list("pk", flat=True)),
+        list(Order.objects.filter(user=person).values_list("pk", "state")),
         list(Wallet.objects.filter(user=person).order_by("pk").values_list("pk", "balance", "held")),
         Session.objects.filter(user=person).exclude(ended_at=None).count(),
         list(Selection.objects.filter(user=person).values_list("pk", flat=True)),

@@ -15,7 +15,7 @@ from core import clock, context
 from core.ids import new_id
 from tests.people import PASSWORD, make_staff, make_user
 
-OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "wearables", "generation")
+OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "wearables", "generation", "store")
 READ_ONLY = {
     "audit.auditlog",
     "audit.auditdetail",
@@ -40,6 +40,8 @@ READ_ONLY = {
     "wearables.former",
     "wearables.selection",
     "wearables.customization",
+    "store.order",
+    "store.orderline",
 }
 
 
@@ -123,6 +125,7 @@ SEEN = {
         "generation": f"{JOBS} operation",
         "notifications": "mail",
         "wearables": "wearable selection customization",
+        "store": "product order orderline",
     },
     "finance": {
         "accounts": "user",
@@ -130,6 +133,7 @@ SEEN = {
         "billing": f"{MONEY} plan break gatewaycursor bookcheck promospending",
         "generation": "generation operation",
         "notifications": "mail",
+        "store": "product order orderline",
     },
     "ops": {
         "accounts": "user",
@@ -140,9 +144,10 @@ SEEN = {
         "inbox": "delivery",
         "notifications": "mail",
         "wearables": "wearable import former",
+        "store": "product order orderline",
     },
 }
-ADDED = {"ops": {"generation": "operation blockedterm", "wearables": "wearable"}}
+ADDED = {"ops": {"generation": "operation blockedterm", "wearables": "wearable", "store": "product"}}
 # act → whose button it is
 ACTS = {
     "accounts_user_suspend": {"support"},
@@ -163,6 +168,9 @@ ACTS = {
     "generation_generation_take_down": {"support", "ops"},
     "generation_report_take_down": {"support", "ops"},
     "generation_report_dismiss": {"support", "ops"},
+    "store_order_ship": {"support", "ops"},
+    "store_order_deliver": {"support", "ops"},
+    "store_order_cancel": {"support", "ops"},
     "billing_package_change_price": {"finance"},
     "billing_creditprice_change_price": {"finance"},
     "billing_plan_change_price": {"finance"},

@@ -37,6 +37,11 @@ KEPT = {
     "images_create": {"name", "prompt"},
     "videos_create": {"name", "prompt", "water_mark"},
     "models_create": {"name"},
+    "products_create": {"name", "description"},
+    "products_update": {"name", "description"},
+    "products_partial_update": {"name", "description"},
+    "orders_create": {"name", "street", "complement", "city", "state"},
+    "orders_status": {"tracking", "reason"},
     "avatars_create": {"name", "description", "style"},
     "avatars_update": {"name", "description"},
     "avatars_partial_update": {"name", "description"},
@@ -47,7 +52,7 @@ KEPT = {
 MATCHED = {
     *("email", "password", "new_password", "current_password", "token", "refresh", "otp", "locale", "username"),
     *("item", "package", "plan", "avatar", "currency", "return_url", "operation", "quote", "image_url", "name_of_key"),
-    *("size", "quality", "aspect_ratio", "style"),
+    *("size", "quality", "aspect_ratio", "style", "category", "postcode", "country"),
     *("razorpay_order_id", "razorpay_payment_id", "razorpay_signature", "payment_intent", "transaction_reference"),
 }
 

@@ -32,11 +32,13 @@ RETURNED = (RefundState.SENT, RefundState.PROCESSED)
 
 
 class RefundOrigin(models.TextChoices):
-    """Why the money goes back: staff asked, money came twice, the goods could not be given, or found at the gateway."""
+    """Why the money goes back: staff asked, money came twice, the goods could not be given, what was bought was
+    canceled, or found at the gateway."""
 
     STAFF = "staff"
     SURPLUS = "surplus"
     REFUSED = "refused"
+    CANCELED = "order"
     GATEWAY = "gateway"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = ("inbox", "notifications", "accounts", "billing", "generation")
+APPS = ("inbox", "notifications", "accounts", "billing", "generation", "store")
 NOT_TOPICS = {"models", "api", "admin", "migrations", "management", "tasks.py", "checks.py", "apps.py", "books"}
 WRITES = {"save", "create", "bulk_create", "update", "bulk_update", "delete", "get_or_create", "update_or_create"}
 

@@ -256,7 +256,7 @@ def test_a_lost_dispute_empties_the_wallet_and_blocks_what_is_owed(alice: User, 
 def quote_order(*, user: Any, rest: str, currency: str) -> Quote:
     if rest != f"of-{user.email}":
         raise Invalid("There is no such order.")
-    return Quote(f"order:{rest}", "order", "An order", 0, 250_000, currency, wallet_kind="")
+    return Quote(f"parcel:{rest}", "parcel", "An order", 0, 250_000, currency, wallet_kind="")
 
 
 def hand_over(*, payment: Payment) -> Fulfilled | Refused:
@@ -265,12 +265,12 @@ def hand_over(*, payment: Payment) -> Fulfilled | Refused:
 
 @pytest.fixture
 def store(settings: Settings) -> None:
-    settings.BILLING_QUOTES = {"order": f"{__name__}.quote_order"}
-    settings.BILLING_FULFILMENT = settings.BILLING_FULFILMENT | {"order": f"{__name__}.hand_over"}
+    settings.BILLING_QUOTES = {"parcel": f"{__name__}.quote_order"}
+    settings.BILLING_FULFILMENT = settings.BILLING_FULFILMENT | {"parcel": f"{__name__}.hand_over"}
 
 
-def test_without_a_store_there_are_no_orders(alice: User, naira: RunningSandbox) -> None:
-    body = {"item": "order:1", "gateway": "razorpay"}
+def test_what_nobody_sells_is_no_item(alice: User, naira: RunningSandbox) -> None:
+    body = {"item": "parcel:1", "gateway": "razorpay"}
     response = api(alice, **{"Idempotency-Key": "k"}).post("/api/v1/payments", body)
 
     assert (response.status_code, response.json()["error"]) == (400, "invalid")
@@ -278,7 +278,7 @@ def test_without_a_store_there_are_no_orders(alice: User, naira: RunningSandbox)
 
 @pytest.mark.usefixtures("store")
 def test_an_order_is_priced_and_handed_over_by_the_store(alice: User, bob: User, naira: RunningSandbox) -> None:
-    payment = bought(naira, alice, "order:of-alice@example.com")
+    payment = bought(naira, alice, "parcel:of-alice@example.com")
 
     assert (payment.state, payment.fulfilment, payment.granted, payment.amount) == (
         "succeeded",
@@ -288,13 +288,13 @@ def test_an_order_is_priced_and_handed_over_by_the_store(alice: User, bob: User,
     )
     assert house("sales", "NGN") == 250_000
     with pytest.raises(Invalid):
-        start(bob, "order:of-alice@example.com")
+        start(bob, "parcel:of-alice@example.com")
     books.check()
 
 
 @pytest.mark.usefixtures("store")
 def test_an_order_that_cannot_be_handed_over_is_refunded_in_full(alice: User, naira: RunningSandbox) -> None:
-    payment = start(alice, "order:of-alice@example.com")
+    payment = start(alice, "parcel:of-alice@example.com")
     assert order_of(payment)
     User.objects.filter(pk=alice.pk).update(first_name="Late")
     pay(naira, payment)
@@ -310,7 +310,7 @@ def test_an_order_that_cannot_be_handed_over_is_refunded_in_full(alice: User, na
 
 @pytest.mark.usefixtures("store")
 def test_a_refunded_order_takes_no_credits(alice: User, finance: User, naira: RunningSandbox) -> None:
-    payment = bought(naira, alice, "order:of-alice@example.com")
+    payment = bought(naira, alice, "parcel:of-alice@example.com")
 
     refunds.request(payment_id=payment.pk, amount=250_000, reason="returned", actor=finance)
 

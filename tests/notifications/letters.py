@@ -79,6 +79,23 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reason": "The provider failed to make it.",
         "credits_returned": 8,
     },
+    "order-confirmed": {
+        "order_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829310",
+        "items": "2 \u00d7 Juniper, 1 \u00d7 Pot",
+        "amount": "\u20ac189.00",
+    },
+    "order-shipped": {
+        "order_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829310",
+        "items": "2 \u00d7 Juniper, 1 \u00d7 Pot",
+        "tracking": "BR123456789",
+    },
+    "order-canceled": {
+        "order_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829310",
+        "items": "2 \u00d7 Juniper, 1 \u00d7 Pot",
+        "amount": "\u20ac189.00",
+        "reason": "It was not paid in time.",
+        "refunded": "",
+    },
     "export-ready": {"days": "7"},
     "account-deleted": {"first_name": "Alice"},
     "credit-low-warning": {"remaining": "12 credits"},

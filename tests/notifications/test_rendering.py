@@ -134,4 +134,4 @@ def test_a_missing_template_or_secret_maker_is_found_at_boot(
 
     ids = [found.id for found in run_checks(tags=["notifications"])]
 
-    assert ids == ["notifications.E002"] * 3 + ["notifications.E001"] * 3
+    assert ids == ["notifications.E002"] * 4 + ["notifications.E001"] * 3

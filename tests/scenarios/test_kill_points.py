@@ -49,6 +49,9 @@ ELSEWHERE = {
         "tests/billing/test_killed.py kills a process at each of them",
     ),
     **dict.fromkeys(
+        (name for name in POINTS if name.startswith("orders.")), "tests/store/test_killed.py kills at each of them"
+    ),
+    **dict.fromkeys(
         ("generation.submit.made", "generation.stage.queued"), "tests/generation/test_stages.py kills at each of them"
     ),
     "generation.uploads.kept": "tests/generation/test_killed.py kills there",

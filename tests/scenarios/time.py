@@ -14,6 +14,7 @@ DUE = (
     ("billing_payment", "lease_until"),
     ("billing_refund", "next_at"),
     ("billing_refund", "lease_until"),
+    ("store_order", "next_at"),
     ("generation_generation", "next_at"),
     ("generation_generation", "lease_until"),
     ("generation_attempt", "discard_at"),

@@ -80,7 +80,9 @@ class _Ordering(Serializer):
 
 
 class StartSerializer(_Ordering):
-    item = TextField(max_length=80, help_text="`package:<code>`, `credits:<number>` or `wallet:<kind>:<amount>`.")
+    item = TextField(
+        max_length=80, help_text="`package:<code>`, `credits:<number>`, `wallet:<kind>:<amount>` or `order:<id>`."
+    )
 
 
 class PurchaseSerializer(_Ordering):

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+
+from core.metrics import counted
+
+
+def families() -> Iterator[Metric]:
+    """Orders by state, and products that are for sale and sold out."""
+    yield from counted(
+        "orders_total", "Orders, by state", ["state"], "SELECT state, count(*) FROM store_order GROUP BY 1"
+    )
+    yield from counted(
+        "products_sold_out",
+        "Products for sale of which none is left, by category",
+        ["category"],
+        "SELECT category, count(*) FROM store_product WHERE is_active AND stock = reserved GROUP BY 1",
+    )
