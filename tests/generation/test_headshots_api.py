@@ -64,6 +64,7 @@ def test_an_order_is_accepted_and_shown(rich: User, configured: Any) -> None:
         "deadline_at": "",
         "created_at": "",
         "finished_at": None,
+        "taken_down_at": None,
     }
     shown = client.get(f"{GENERATIONS}/{job['id']}")
     assert shown.json() == job

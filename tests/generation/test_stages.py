@@ -21,7 +21,7 @@ from generation.providers.base import Order, Rejected, Seen, Submitted, Unknown
 from generation.providers.base import Treatment as Treated
 from notifications.models import Mail
 from tests import books
-from tests.billing.dying import die_at
+from tests.dying import die_at
 from tests.generation.material import fund, lapse, order_of, run_until, sweep
 from tests.generation.scripted import PLAY, Play, data_url, install, made
 from tests.people import make_user
