@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Case, F, QuerySet, Subquery, TextField, Value, When
@@ -35,36 +36,52 @@ DESCRIBED = 200  # characters of a prompt or a description
 OUT_OF_ORDER = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One kind of thing that happens: its rows in the order of their index, and how they are told."""
+
+    rows: QuerySet[Any]
+    columns: dict[str, Any]
+
+    def newest(self, number: int) -> QuerySet[Any, Any]:
+        """As many as that, in the shape that all sources share."""
+        found: QuerySet[Any, Any] = self.rows.annotate(**self.columns).values(*self.columns)[:number]
+        return found
+
+
 class Feed:
     """The list, as a paginator wants it: one query counts, one reads a page, whatever the history."""
 
     def __init__(self, viewer: Any) -> None:
         self.sources = [
-            _jobs(viewer).order_by("-created_at", "-id"),
-            _avatars(viewer).order_by("-created_at", "-id"),
-            _payments(viewer).order_by("-created_at", "-id"),
-            _subscriptions(viewer).order_by("-created_at", "-id"),
-            _credits(viewer).order_by("-id"),
+            _jobs(viewer),
+            _avatars(viewer),
+            _payments(viewer),
+            _subscriptions(viewer),
+            _credits(viewer),
         ]
 
     def count(self) -> int:
         """How many there are."""
-        first, *others = [source.order_by().values("key") for source in self.sources]
+        first, *others = [source.rows.order_by().values(one=Value(1)) for source in self.sources]
         return first.union(*others, all=True).count()
 
     def __getitem__(self, page: slice) -> list[Activity]:
         """A page. Each source gives what the page could want of it, off its index, and the newest of those win."""
         if not page.stop:
             return []
-        *others, credits = self.sources
-        first, *others = [*(source[: page.stop] for source in others), credits[: page.stop + OUT_OF_ORDER]]
+        *sources, credits = self.sources
+        first, *others = [
+            *(source.newest(page.stop) for source in sources),
+            credits.newest(page.stop + OUT_OF_ORDER),
+        ]
         return [_shown(row) for row in first.union(*others, all=True).order_by("-at", "-key")[page]]
 
 
-def _jobs(viewer: Any) -> QuerySet[Any, Any]:
+def _jobs(viewer: Any) -> Source:
     """Without the orders of avatars, which are told as avatars."""
     mine = Generation.objects.visible_to(viewer)
-    return _row(
+    return _source(
         mine.exclude(pk__in=Avatar.objects.visible_to(viewer).values("generation")),
         type="generation",
         headline="kind",
@@ -74,9 +91,9 @@ def _jobs(viewer: Any) -> QuerySet[Any, Any]:
     )
 
 
-def _avatars(viewer: Any) -> QuerySet[Any, Any]:
+def _avatars(viewer: Any) -> Source:
     status = Case(*[When(condition, then=Value(name.value)) for name, condition in IS_STATUS.items()])
-    return _row(
+    return _source(
         Avatar.objects.visible_to(viewer),
         type="avatar",
         headline="name",
@@ -86,8 +103,8 @@ def _avatars(viewer: Any) -> QuerySet[Any, Any]:
     )
 
 
-def _payments(viewer: Any) -> QuerySet[Any, Any]:
-    return _row(
+def _payments(viewer: Any) -> Source:
+    return _source(
         Payment.objects.visible_to(viewer),
         type="payment",
         headline="title",
@@ -97,8 +114,8 @@ def _payments(viewer: Any) -> QuerySet[Any, Any]:
     )
 
 
-def _subscriptions(viewer: Any) -> QuerySet[Any, Any]:
-    return _row(
+def _subscriptions(viewer: Any) -> Source:
+    return _source(
         Subscription.objects.visible_to(viewer),
         type="subscription",
         headline="plan__name",
@@ -108,9 +125,9 @@ def _subscriptions(viewer: Any) -> QuerySet[Any, Any]:
     )
 
 
-def _credits(viewer: Any) -> QuerySet[Any, Any]:
+def _credits(viewer: Any) -> Source:
     wallet = Wallet.objects.filter(user=viewer, kind="credits", unit=CREDIT)
-    return _row(
+    return _source(
         LedgerEntry.objects.filter(wallet=Subquery(wallet.values("pk")[:1])),
         type="credits",
         headline="transaction__kind",
@@ -127,7 +144,7 @@ def _credits(viewer: Any) -> QuerySet[Any, Any]:
     )
 
 
-def _row(
+def _source(
     rows: QuerySet[Any],
     *,
     type: str,
@@ -137,8 +154,8 @@ def _row(
     facts: dict[str, Any],
     at: str = "created_at",
     key: str = "id",
-) -> QuerySet[Any, Any]:
-    """The rows in the shape that all sources share."""
+) -> Source:
+    """The rows with what is told of them."""
     columns = {
         "at": F(at),
         "key": F(key),
@@ -148,8 +165,8 @@ def _row(
         "standing": Cast(standing, TextField()),
         "facts": JSONObject(**facts),
     }
-    found: QuerySet[Any, Any] = rows.annotate(**columns).values(*columns)
-    return found
+    newest = ("-created_at", "-id") if at == "created_at" else ("-id",)
+    return Source(rows.order_by(*newest), columns)
 
 
 def _shown(row: dict[str, Any]) -> Activity:

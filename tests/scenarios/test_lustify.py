@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import av
 import pytest
 import requests
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from PIL import Image
 
 from audit.models import AuditLog
-from billing.models import Hold
+from billing.models import Hold, LedgerEntry
 from generation.models import Attempt, Generation
 from sandbox import strips
 from sandbox.strips import fingerprint
@@ -88,6 +88,43 @@ def played(film: bytes) -> tuple[list[str], float, int]:
         return scenes, float(len(shown) / video.average_rate), len(container.streams.audio)
 
 
+def looks_at_the_dashboard(alice: Collector, *, jobs: int, spent: int) -> None:
+    """The five reads, held against the ledger."""
+    entries = LedgerEntry.objects.filter(wallet__user__email=alice.email, wallet__kind="credits")
+    moved = entries.aggregate(
+        earned=Sum("amount", filter=Q(amount__gt=0)), used=-Sum("amount", filter=Q(transaction__kind="spend"))
+    )
+    assert moved == {"earned": 505, "used": spent}
+    images, films = {"total": 5, "completed": 4, "failed": 1}, {"total": 4, "completed": 3, "failed": 1}
+
+    page = alice.ok("GET", "dashboard")
+    assert page["user"]["email"] == alice.email
+    assert page["credits"] == alice.balance() | {"total_earned": 505, "total_used": spent}
+    assert page["subscription"] is None
+    assert (page["content"]["images"], page["content"]["videos"], page["content"]["total"]) == (images, films, jobs)
+    head = alice.ok("GET", "dashboard/quick-stats")
+    assert head["credits"] == {"current": 505 - spent, "total_earned": 505, "total_used": spent}
+    assert (head["content"], head["subscription"]["is_active"]) == ({"generated": 7}, False)
+    for timeframe, days in (("7d", 7), ("30d", 30), ("90d", 90)):
+        found = alice.ok("GET", "dashboard/analytics", params={"timeframe": timeframe})
+        assert [len(found[part]["daily"]) for part in ("content", "credits")] == [days, days]
+        assert (found["content"]["totals"]["images"], found["content"]["totals"]["videos"]) == (images, films)
+        assert found["credits"]["totals"] == moved | {"refunded": 0, "lost": 0, "net": 505 - spent}
+    assert alice.ask("GET", "dashboard/analytics", params={"timeframe": "1y"}).status_code == 400
+    told: list[dict[str, Any]] = []
+    url = "dashboard/activity?limit=7"
+    while url:
+        part = alice.ok("GET", url)
+        told, url = told + part["results"], part["next"]
+    assert len({row["id"] for row in told}) == len(told) == part["count"] == jobs + 1 + entries.count()
+    assert [row["created_at"] for row in told] == sorted((row["created_at"] for row in told), reverse=True)
+    assert page["recent_activity"] == told[:10]
+    assert sum(row["metadata"]["amount"] for row in told if row["type"] == "credits") == 505 - spent
+    room = alice.ok("GET", "dashboard/limits")
+    assert room["avatars"] == {"current": 0, "max": 1, "remaining": 1, "warning": True}
+    assert room["credits"] == {"available": 505 - spent, "held": 0, "debt": 0, "warning": False}
+
+
 @quick
 def test_a_collector_of_pictures_and_films(stack: Stack) -> None:
     alice = Collector(stack, "alice@example.com")
@@ -151,6 +188,8 @@ def test_a_collector_of_pictures_and_films(stack: Stack) -> None:
     assert statistics["credits"]["total_spent"] == spent
     stats = alice.ok("GET", "generations/stats", params={"kind": "image"})
     assert (stats["total"], stats["by_status"]["succeeded"], stats["by_status"]["failed"]) == (5, 4, 1)
+
+    looks_at_the_dashboard(alice, jobs=len(jobs) + 4, spent=spent)
 
     for (_, _, price, cost), job in zip(ordered, ended, strict=True):
         attempts = Attempt.objects.filter(generation=job["id"])
