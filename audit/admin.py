@@ -3,12 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import StackedInline
 from unfold.enums import ActionVariant
 
 from audit import approvals
-from audit.models import Approval, ApprovalState, AuditDetail, AuditLog, DayTotal
+from audit.models import Approval, ApprovalState, AuditDetail, AuditLog, DayTotal, Seal
 from core.admin import ReadOnlyModelAdmin, act
 from core.money import display
 
@@ -36,6 +37,22 @@ class AuditDetailAdmin(ReadOnlyModelAdmin):
     search_fields = ["ip__exact"]
     ordering = ["-log_id"]
     exclude = ["salt"]
+
+
+@admin.register(Seal)
+class SealAdmin(ReadOnlyModelAdmin):
+    list_display = ["number", "at", "until_at", "rows", "shown_hash"]
+    exclude = ["previous", "content", "hash", "members", "leaves"]
+    readonly_fields = ["shown_hash"]
+    ordering = ["-number"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Seal]:
+        seals: QuerySet[Seal] = super().get_queryset(request)
+        return seals.defer("members", "leaves")
+
+    @admin.display(description="hash")
+    def shown_hash(self, seal: Seal) -> str:
+        return bytes(seal.hash).hex()
 
 
 @admin.register(Approval)

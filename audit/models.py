@@ -1,4 +1,8 @@
-"""Who did what to which object, append-only by PostgreSQL's own refusal; and what waits for a second pair of eyes."""
+"""Who did what to which object, append-only and sealed; and what waits for a second pair of eyes.
+
+That AuditLog, AuditDetail and Seal stay as they were written is PostgreSQL's own refusal (migration 0004), by triggers
+in plain SQL: those of pgtrigger can be told off by a session variable.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +10,12 @@ from typing import ClassVar
 
 import pgtrigger
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from core.models import UUIDModel
-
-
-def append_only(table: str) -> list[pgtrigger.Trigger]:
-    """The triggers that keep a table as it was written."""
-    refuse = f"RAISE EXCEPTION '{table} is append-only: % is refused', TG_OP;"
-    return [
-        pgtrigger.Trigger(
-            name="append_only",
-            operation=pgtrigger.Update | pgtrigger.Delete,
-            when=pgtrigger.Before,
-            func=refuse,
-        ),
-        pgtrigger.Trigger(
-            name="no_truncate",
-            level=pgtrigger.Statement,
-            operation=pgtrigger.Truncate,
-            when=pgtrigger.Before,
-            func=refuse,
-        ),
-    ]
 
 
 class AuditLog(models.Model):
@@ -64,9 +49,8 @@ class AuditLog(models.Model):
             models.Index(fields=["actor_id", "id"], name="audit_actor"),
             models.Index(fields=["action", "id"], name="audit_action"),
             models.Index(fields=["request_id"], name="audit_request"),
-            models.Index(fields=["at"], name="audit_at"),
+            models.Index(fields=["at", "id"], name="audit_time"),  # the order in which rows are sealed
         ]
-        triggers = append_only("audit_auditlog")
         verbose_name = "audit row"
 
     def __str__(self) -> str:
@@ -84,20 +68,33 @@ class AuditDetail(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["ip"], name="audit_detail_ip")]
-        triggers = [
-            # Erasing a person deletes rows here, one at a time; nothing ever changes one.
-            pgtrigger.Protect(name="no_update", operation=pgtrigger.Update),
-            pgtrigger.Trigger(
-                name="no_truncate",
-                level=pgtrigger.Statement,
-                operation=pgtrigger.Truncate,
-                when=pgtrigger.Before,
-                func="RAISE EXCEPTION 'audit_auditdetail is never emptied: % is refused', TG_OP;",
-            ),
-        ]
 
     def __str__(self) -> str:
         return f"detail of {self.log_id}"
+
+
+class Seal(models.Model):
+    """A batch of rows as they were, and the seal before it: whoever changes one has to change all that follow.
+
+    It covers every row after the mark of the seal before it, up to its own; a mark is (at, id) of the log's order.
+    """
+
+    number = models.PositiveBigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    until_at = models.DateTimeField()
+    until_id = models.BigIntegerField()
+    rows = models.PositiveIntegerField()
+    previous = models.BinaryField(max_length=32, help_text="The hash of the seal before; zeros before the first.")
+    content = models.BinaryField(max_length=32, help_text="The hash of the leaves one after the other.")
+    hash = models.BinaryField(max_length=32, help_text="The hash of everything above, as sealing.SEAL_TEXT writes it.")
+    members = ArrayField(models.BigIntegerField(), null=True, help_text="The ids of its rows; null once purged.")
+    leaves = ArrayField(models.BinaryField(max_length=32), null=True, help_text="Their hashes; null once purged.")
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="seal_newest")]
+
+    def __str__(self) -> str:
+        return f"seal {self.number}"
 
 
 class ApprovalState(models.TextChoices):

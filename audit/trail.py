@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import ipaddress
 import re
 import secrets
 import uuid
@@ -49,7 +50,10 @@ _INSERT = f"WITH {_FACT.format(of='')} {_DETAIL}"
 
 
 def detail_hash(salt: bytes, ip: str | None, user_agent: str, personal: dict[str, Any]) -> bytes:
-    """What the row keeps of its detail."""
+    """What the row keeps of its detail. An address is hashed in one spelling, as an inet gives back its own."""
+    if ip is not None:
+        address = ipaddress.ip_address(ip)
+        ip = str(getattr(address, "ipv4_mapped", None) or address)
     return hashlib.sha256(salt + orjson.dumps([ip, user_agent, personal], option=orjson.OPT_SORT_KEYS)).digest()
 
 

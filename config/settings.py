@@ -204,6 +204,7 @@ WAKE_EVERY_S: dict[str, float] = {
     "accounts.export": 30,
     "inbox.purge": 86_400,
     "audit.expire_approvals": 300,
+    "audit.seal": 600,
     "generation.advance": 5,
     "generation.advance_sync": 5,
     "generation.advance_bulk": 15,
@@ -276,7 +277,7 @@ APPROVAL_ACTS = {
     "billing.staff_refunds.carry_out": "billing.refund_payment",
     "billing.staff_refunds.carry_out_waiver": "billing.waive_debt",
 }
-BOOK_CHECKS = ["generation.books.checks", "store.books.checks"]
+BOOK_CHECKS = ["billing.books.audit.checks", "generation.books.checks", "store.books.checks"]
 METRICS_SOURCES = [
     "inbox.metrics.families",
     "notifications.metrics.families",
@@ -449,6 +450,12 @@ else:
     EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Atelier <no-reply@example.test>")
+
+
+# --- Audit --------------------------------------------------------------------------------------------------------
+
+# Rows are sealed at this age; no transaction that writes takes as long, and one that still runs is waited for.
+AUDIT_SEAL_LAG_S = env.float("AUDIT_SEAL_LAG_S", default=3600)
 
 
 # --- REST API -----------------------------------------------------------------------------------------------------

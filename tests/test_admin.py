@@ -19,6 +19,7 @@ OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "weara
 READ_ONLY = {
     "audit.auditlog",
     "audit.auditdetail",
+    "audit.seal",
     "inbox.delivery",
     "billing.wallet",
     "billing.ledgertransaction",

@@ -63,6 +63,15 @@ def exists(key: str) -> bool:
     return bool(_storage.exists(key))
 
 
+def names(folder: str) -> list[str]:
+    """What is stored directly in the folder of keys, without its name."""
+    try:
+        _, files = _storage.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return list(files)
+
+
 def signed_url(key: str, *, filename: str | None = None, expires_s: int | None = None) -> str:
     """An absolute link that anybody may follow until it expires. Never store it.
 
