@@ -71,8 +71,14 @@ def test_twenty_requests_at_once_over_http(owner: User, settings: Any) -> None:
     body = {"photo": str(photo.pk), "consent": True}
 
     def ask() -> int:
+        """Ask again as told to: on a busy machine the nineteenth waits longer for the wallet than a request may."""
         key = {"Idempotency-Key": uuid.uuid4().hex}
-        return client.post("/api/v1/headshots", body, format="json", headers=key).status_code
+
+        def once() -> int:
+            answer = client.post("/api/v1/headshots", body, format="json", headers=key)
+            return 0 if answer.status_code == 409 and answer.json()["error"] == "conflict" else answer.status_code
+
+        return until(once, "an answer")
 
     assert sorted(in_parallel(*[ask] * 20)) == [202] * 2 + [402] * 18
     books.check()

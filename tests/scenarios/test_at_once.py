@@ -63,7 +63,7 @@ def test_twenty_headshots_on_a_hundred_credits_are_two(shop: Shop) -> None:
     picture = person.upload(portrait(3))
     body = {"photo": picture, "consent": True}
 
-    answers = at_once(lambda _: person.send("POST", "headshots", key=key(), json=body), 20)
+    answers = at_once(lambda _: person.ask("POST", "headshots", key=key(), json=body), 20)
 
     assert Counter(answer.status_code for answer in answers) == {202: 2, 402: 18}
     assert person.balance() | {"balance": 0} == {"balance": 0, "held": 100, "frozen": 0, "available": 0, "debt": 0}

@@ -23,6 +23,25 @@ def attempts(shop: Shop, job: dict[str, Any]) -> list[str]:
     return [outcome for (outcome,) in rows]
 
 
+def holds(shop: Shop, jobs: dict[str, dict[str, Any]]) -> dict[str, tuple[int, int, str]]:
+    """What was promised for each job, whenever it ends: the amount, what of it was taken, how the hold stands."""
+    sql = "SELECT subject_id, amount, captured, state FROM billing_hold WHERE subject_id = ANY(%s::uuid[])"
+    found = {
+        str(job): (amount, taken, state)
+        for job, amount, taken, state in shop.rows(sql, [job["id"] for job in jobs.values()])
+    }
+    return {word: found[job["id"]] for word, job in jobs.items()}
+
+
+def takings(shop: Shop, jobs: dict[str, dict[str, Any]]) -> list[int]:
+    """What the ledger took from the owner for these jobs, entry by entry."""
+    sql = (
+        "SELECT entry.amount FROM billing_ledgerentry entry JOIN billing_ledgertransaction cause"
+        " ON cause.id = entry.transaction_id WHERE cause.subject_id = ANY(%s::uuid[]) AND balance_after IS NOT NULL"
+    )
+    return [amount for (amount,) in shop.rows(sql, [job["id"] for job in jobs.values()])]
+
+
 # --- Providers --------------------------------------------------------------------------------------------------------
 
 
@@ -45,6 +64,8 @@ def test_a_provider_in_any_trouble_ends_every_job_settled_or_released(shop: Shop
 
     jobs = {word: alice.headshot(photo, style_prompt=f"sandbox:{word}") for word in ends}
     assert {(job["price"], job["charged"]) for job in jobs.values()} == {(50, "held")}
+    # some have ended before the last is ordered; what was promised for each is on record all the same
+    assert sum(amount for amount, _, _ in holds(shop, jobs).values()) == 550
 
     most = 0
     for word, job in jobs.items():
@@ -57,7 +78,10 @@ def test_a_provider_in_any_trouble_ends_every_job_settled_or_released(shop: Shop
             assert (ended["status"], ended["charged"], ended["cost"]) == ("failed", "none", 0), word
             assert ended["error"]["code"] == ends[word]
             assert not ended["outputs"]
+    taken = {"succeeded": (50, 50, "captured")}
+    assert holds(shop, jobs) == {word: taken.get(end, (50, 0, "released")) for word, end in ends.items()}
     good = sum(end == "succeeded" for end in ends.values())
+    assert takings(shop, jobs) == [-50] * good
     assert spent(before, alice.balance()) == 50 * good
     assert most < 250 << 20
     assert sum(path.stat().st_size for path in shop.files("media")) < 60 << 20  # of two gigabytes, no trace stays
