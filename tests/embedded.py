@@ -101,10 +101,12 @@ def state() -> str:
 
 
 def copy_migrated(cluster: postgres.Postgres) -> None:
-    """Lay out a cluster whose database TEMPLATE is migrated: a copy of the one in var/, which is made when it is due.
+    """Lay out a cluster with two migrated databases, TEMPLATE and that of `up`: a copy of the one in var/, which is
+    made when it is due.
 
     Raises: PostgresError.
     """
+    addresses.make_folder(cluster.data.parent)
     kept = ROOT / "var" / "test-postgres"
     kept.mkdir(parents=True, exist_ok=True)
     kept.chmod(0o700)
@@ -137,6 +139,9 @@ def _migrate(cluster: postgres.Postgres) -> None:
             raise postgres.PostgresError(f"The migrations failed:\n{done.stdout}{done.stderr}")
         with psycopg.connect(host=str(cluster.sockets), user="postgres", dbname=TEMPLATE, autocommit=True) as admin:
             mark(TEMPLATE, admin)
+        with psycopg.connect(host=str(cluster.sockets), user="postgres", dbname="postgres", autocommit=True) as admin:
+            names = [sql.Identifier(name) for name in (addresses.DATABASE, TEMPLATE)]
+            admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(*names))
     finally:
         processes.stop(server, postgres.STOP, 20)
 

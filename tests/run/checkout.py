@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import requests
 
-from config.embedded import processes, supervisor
+from config.embedded import addresses, postgres, processes, supervisor
+from tests import embedded
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = shutil.ignore_patterns(".*", "*.pyc.*", "var", "docs", "bench", "node_modules")
@@ -38,6 +39,12 @@ class Checkout:
             "SANDBOX_SPEED_S": "0.2",
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+
+    def furnish(self) -> None:
+        """Have a migrated database, as after a first `up`."""
+        uid = addresses.server_uid(self.folder)
+        sockets = addresses.sockets_dir(self.folder)
+        embedded.copy_migrated(postgres.Postgres(self.var / "postgres", sockets, self.folder / "log", uid))
 
     @property
     def var(self) -> Path:
@@ -65,7 +72,7 @@ class Checkout:
         self.processes.append(process)
         return process
 
-    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, within_s: float = 150, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py to its end."""
         return subprocess.run(
             [sys.executable, "manage.py", *command],
@@ -75,7 +82,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=150,
+            timeout=within_s,
         )
 
     def output(self) -> str:

@@ -9,8 +9,15 @@ from tests.run.checkout import Checkout
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Checkout]:
+def fresh(tmp_path: Path) -> Iterator[Checkout]:
     """A fresh checkout in a folder with a space in it."""
     made = Checkout(tmp_path / "a checkout")
     yield made
     made.end()
+
+
+@pytest.fixture
+def checkout(fresh: Checkout) -> Checkout:
+    """The same with a migrated database, as after the first time."""
+    fresh.furnish()
+    return fresh

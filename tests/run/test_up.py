@@ -17,6 +17,7 @@ from tests.run.checkout import Checkout, until
 SERVERS = "postgres,valkey"
 
 
+@pytest.mark.timeout(600)
 def test_runs_everything_replaces_what_is_killed_and_stops_in_good_order(checkout: Checkout) -> None:
     process = checkout.up()
 
@@ -49,28 +50,35 @@ def test_runs_everything_replaces_what_is_killed_and_stops_in_good_order(checkou
     assert not addresses.sockets_dir(checkout.folder).exists()
 
 
-def test_a_second_one_says_that_one_runs_and_where(checkout: Checkout) -> None:
+def test_while_one_runs_others_say_so_or_use_it_and_it_can_be_stopped(checkout: Checkout) -> None:
     process = checkout.up(SERVERS)
     assert [child["name"] for child in checkout.state()["children"]] == ["postgres", "valkey"]
 
     second = checkout.run("up")
-
     assert second.returncode == 1
     assert f"runs already from this checkout (process {process.pid}): http://127.0.0.1:{checkout.port}" in second.stdout
-    assert process.poll() is None
+    assert "runs already" in checkout.run("reset_db", "--yes").stdout
+    assert checkout.run("with_servers", "check", "--database", "default").returncode == 0
+    assert process.poll() is None, "what ran before goes on"
+
     assert checkout.run("up", "--stop").stdout == "Stopped.\n"
     assert process.wait(10) == 0
     assert checkout.run("up", "--stop").stdout == "Nothing runs from this checkout.\n"
 
+    assert "Nothing was changed" in checkout.run("reset_db").stdout
+    assert (checkout.var / "postgres").exists()
+    assert checkout.run("reset_db", "--yes").returncode == 0
+    assert not (checkout.var / "postgres").exists()
 
-def test_a_busy_port_is_named_with_its_setting(checkout: Checkout) -> None:
-    with socket.create_server(("127.0.0.1", checkout.smtp_port)):
-        refused = checkout.run("up")
+
+def test_a_busy_port_is_named_with_its_setting(fresh: Checkout) -> None:
+    with socket.create_server(("127.0.0.1", fresh.smtp_port)):
+        refused = fresh.run("up")
 
     assert refused.returncode == 1
-    assert f"Port {checkout.smtp_port} is taken" in refused.stdout
-    assert f"SANDBOX_SMTP_PORT={checkout.smtp_port + 100} make run" in refused.stdout
-    assert checkout.running() == []
+    assert f"Port {fresh.smtp_port} is taken" in refused.stdout
+    assert f"SANDBOX_SMTP_PORT={fresh.smtp_port + 100} make run" in refused.stdout
+    assert fresh.running() == []
 
 
 def test_after_kill_9_the_next_one_just_works_and_nothing_is_lost(checkout: Checkout) -> None:
@@ -107,66 +115,51 @@ def test_after_a_power_cut_a_process_number_that_is_somebody_elses_does_not_stop
     assert checkout.up(SERVERS).poll() is None
 
 
-def test_what_it_cannot_do_it_says(checkout: Checkout) -> None:
-    assert "no service queue; there are postgres, valkey" in checkout.run("up", "--services", "queue").stdout
-    refused = checkout.run("up", ENVIRONMENT="production")
+def test_what_it_cannot_do_it_says(fresh: Checkout) -> None:
+    assert "no service queue; there are postgres, valkey" in fresh.run("up", "--services", "queue").stdout
+    refused = fresh.run("up", ENVIRONMENT="production")
     assert refused.returncode == 1
     assert "is for development" in refused.stdout
 
 
-def test_a_service_that_does_not_come_up_is_named_with_the_end_of_its_log(checkout: Checkout) -> None:
-    (checkout.folder / "sandbox" / "__main__.py").write_text("raise SystemExit('out of order')")
+def test_a_service_that_does_not_come_up_is_named_with_the_end_of_its_log(fresh: Checkout) -> None:
+    (fresh.folder / "sandbox" / "__main__.py").write_text("raise SystemExit('out of order')")
 
-    refused = checkout.run("up", "--services", "postgres,valkey,sandbox")
+    refused = fresh.run("up", "--services", "postgres,valkey,sandbox")
 
     assert refused.returncode == 1
     assert "The sandbox ended (exit status 1)" in refused.stdout
     assert "out of order" in refused.stdout
-    assert checkout.running() == []
+    assert fresh.running() == []
 
 
-def test_a_command_gets_the_servers_for_its_length(checkout: Checkout) -> None:
-    done = checkout.run(
+def test_a_command_gets_the_servers_for_its_length(fresh: Checkout) -> None:
+    done = fresh.run(
         "with_servers", "shell", "-v", "0", "-c", "from django.db import connection as c; c.connect(); print('up')"
     )
 
     assert done.returncode == 0
     assert done.stdout.endswith("up\n")
-    assert checkout.running() == []
-
-    process = checkout.up(SERVERS)
-    assert checkout.run("with_servers", "check", "--database", "default").returncode == 0
-    assert process.poll() is None, "what ran before goes on"
-
-
-def test_reset_db_asks_and_refuses_while_it_runs(checkout: Checkout) -> None:
-    process = checkout.up(SERVERS)
-    assert "runs already" in checkout.run("reset_db", "--yes").stdout
-    process.send_signal(signal.SIGTERM)
-    process.wait(30)
-
-    assert "Nothing was changed" in checkout.run("reset_db").stdout
-    assert (checkout.var / "postgres").exists()
-    assert checkout.run("reset_db", "--yes").returncode == 0
-    assert not (checkout.var / "postgres").exists()
+    assert fresh.running() == []
 
 
 @pytest.mark.scenario
-def test_the_demo_holds_and_stops_what_it_started(checkout: Checkout) -> None:
-    done = checkout.run("demo")
+@pytest.mark.timeout(600)
+def test_the_demo_holds_and_stops_what_it_started(fresh: Checkout) -> None:
+    done = fresh.run("demo", within_s=500)
 
     assert done.returncode == 0, done.stdout
-    pictures = list((checkout.var / "demo").glob("*-headshot.png"))
+    pictures = list((fresh.var / "demo").glob("*-headshot.png"))
     assert len(pictures) == 1
     assert str(pictures[0]) in done.stdout
     assert "the books balance" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("make run")
-    assert checkout.running() == []
+    assert fresh.running() == []
 
-    refused = checkout.run("demo", "--photo", "nowhere.jpg")
+    refused = fresh.run("demo", "--photo", "nowhere.jpg")
     assert refused.returncode == 1
     assert "There is no file nowhere.jpg." in refused.stdout
-    assert checkout.running() == []
+    assert fresh.running() == []
 
 
 def _database(checkout: Checkout) -> psycopg.Connection[tuple[object, ...]]:
