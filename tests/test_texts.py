@@ -47,12 +47,15 @@ KEPT = {
     "avatars_partial_update": {"name", "description"},
     "photos_upload_url": {"filename", "title", "description"},
     "generations_report": {"comment"},
+    "wearables_customizations_create": {"name", "color_name"},
+    "wearables_customizations_update": {"name", "color_name"},
 }
 # Text that is looked up, compared or parsed, and kept as what it was found to be: never as it came.
 MATCHED = {
     *("email", "password", "new_password", "current_password", "token", "refresh", "otp", "locale", "username"),
     *("item", "package", "plan", "avatar", "currency", "return_url", "operation", "quote", "image_url", "name_of_key"),
     *("size", "quality", "aspect_ratio", "style", "category", "postcode", "country"),
+    *("primary_color", "secondary_color"),
     *("razorpay_order_id", "razorpay_payment_id", "razorpay_signature", "payment_intent", "transaction_reference"),
 }
 
@@ -130,6 +133,11 @@ def written(settings: Any, tmp_path: Any, db: None) -> User:
     order = {"name": HOSTILE, "description": HOSTILE, "style": HOSTILE}
     avatar = client.post("/api/v1/avatars", order, format="json", headers={"Idempotency-Key": "k"})
     assert avatar.status_code == 202, avatar.content
+    look = {"name": HOSTILE, "color_name": HOSTILE, "attributes": {"collar": HOSTILE}}
+    custom = client.post("/api/v1/wearables/customizations", look, format="json")
+    assert (custom.status_code, custom.json() | look) == (201, custom.json())
+    answer = client.patch(f"/api/v1/wearables/customizations/{custom.json()['id']}", look, format="json")
+    assert (answer.status_code, answer.json() | look) == (200, answer.json())
     edited = {"name": HOSTILE, "description": f"{HOSTILE}\n{HOSTILE}"}
     for method in (client.put, client.patch):
         answer = method(f"/api/v1/avatars/{avatar.json()['id']}", edited, format="json")

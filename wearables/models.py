@@ -183,7 +183,7 @@ class Customization(UUIDModel):
     wearable = models.ForeignKey(Wearable, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     primary_color = models.CharField(max_length=7, blank=True)
     secondary_color = models.CharField(max_length=7, blank=True)
-    color_name = models.CharField(max_length=40, blank=True)
+    color_name = models.CharField(max_length=60, blank=True)
     size = models.CharField(max_length=3, choices=Size, blank=True)
     fit = models.CharField(max_length=7, choices=Fit, blank=True)
     attributes = models.JSONField(default=dict, blank=True)

@@ -138,7 +138,7 @@ def test_a_finished_job_is_shown_downloaded_and_deleted(rich: User, bob: User, s
         ({"name": "NÚDE"}, 422, "moderated"),
         ({"operation": "portrait"}, 400, "unknown_operation"),
         ({"price": 1}, 400, "unknown_field"),
-        ({"wearables": []}, 400, "unknown_field"),
+        ({"wardrobe": []}, 400, "unknown_field"),
         ({"quote": "made up"}, 409, "quote_mismatch"),
     ],
 )

@@ -46,7 +46,7 @@ class CustomizationInSerializer(Serializer):
     )
     primary_color = _color()
     secondary_color = _color()
-    color_name = TextField(required=False, allow_blank=True, max_length=40)
+    color_name = TextField(required=False, allow_blank=True, max_length=60)
     size = serializers.ChoiceField(choices=Size.choices, required=False, allow_blank=True)
     fit = serializers.ChoiceField(choices=Fit.choices, required=False, allow_blank=True)
     attributes = _AttributesField(required=False, help_text="Your own words, name and text.")
