@@ -38,6 +38,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rows", default="7200,200000,1000000")
     arguments.add_argument("--rounds", type=int, default=3, help="of the smallest file; one of the others")
+    arguments.add_argument("--without", default="", help="contenders to leave out, separated by commas")
     chosen = arguments.parse_args()
     with servers.running() as server, tempfile.TemporaryDirectory(prefix="atelier-bench-") as folder:
         environment = {
@@ -51,7 +52,12 @@ def main() -> None:
         passed = [
             verdict
             for rows in map(int, chosen.rows.split(","))
-            for verdict in measure(rows, chosen.rounds if rows <= IMPORT_EXPORT_UP_TO else 1, Path(folder))
+            for verdict in measure(
+                rows,
+                chosen.rounds if rows <= IMPORT_EXPORT_UP_TO else 1,
+                Path(folder),
+                without=chosen.without.split(","),
+            )
         ]
     raise SystemExit(0 if all(passed) else 1)
 
@@ -72,32 +78,34 @@ def write(path: Path, rows: int) -> None:
             writer.writerow((row[0], row[1], "", row[3]) if number % BAD_EVERY == BAD_EVERY - 1 else row)
 
 
-def measure(rows: int, rounds: int, folder: Path) -> list[bool]:
+def measure(rows: int, rounds: int, folder: Path, *, without: list[str]) -> list[bool]:
     path = folder / f"{rows}.csv"
     write(path, rows)
+    empty()
+    before = peak_mb()
+    ours(path)
+    grown = peak_mb() - before
     contenders: dict[str, Callable[[Path], float]] = {"COPY": copy, "ours": ours}
     if rows <= BULK_CREATE_UP_TO:
         contenders["bulk_create"] = bulk_create
     if rows <= IMPORT_EXPORT_UP_TO:
         contenders["import-export"] = import_export
+    contenders = {name: run for name, run in contenders.items() if name not in without}
     took: dict[tuple[str, str], list[float]] = {}
-    grown = 0.0
     for _ in range(rounds):
         for name, run in contenders.items():
             empty()
             for phase in ("new", "again"):
                 if (name, phase) == ("COPY", "again"):
                     continue
-                before = peak_mb()
                 took.setdefault((name, phase), []).append(run(path))
-                grown = max(grown, peak_mb() - before) if name == "ours" else grown
     limit, mine = statistics.median(took["COPY", "new"]), statistics.median(took["ours", "new"])
     for (name, phase), seconds in took.items():
         middle = statistics.median(seconds)
         print(f"{rows:>8} {name:<14} {phase:<6} {middle:8.2f} s  {middle / limit:7.2f} x COPY", flush=True)
     verdicts = [verdict(f"{rows} rows beside bare COPY", mine / limit, GOAL_COPY, at_most=True)]
     verdicts.append(verdict(f"{rows} rows: memory grown, MB", grown, FLAT_MB, at_most=True))
-    if rows <= IMPORT_EXPORT_UP_TO:
+    if "import-export" in contenders:
         theirs = statistics.median(took["import-export", "new"])
         verdicts.append(verdict(f"{rows} rows beside import-export", theirs / mine, GOAL_IMPORT_EXPORT, at_most=False))
     empty()
