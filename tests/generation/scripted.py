@@ -65,7 +65,7 @@ class Scripted(Provider):
         PLAY.looks[provider_job_id] = Seen("gone")
 
     def parse_callback(self, event: Mapping[str, Any]) -> Callback | None:
-        return None
+        return Callback(event["id"], event.get("token"))
 
     def classify_error(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> ProviderError:
         return Unavailable(str(status), status=status)
