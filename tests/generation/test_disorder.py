@@ -1,6 +1,4 @@
-"""What comes doubled, late, out of order or after the end; workers that wake up when another has their job; Valkey gone:
-every job ends right, once.
-"""
+"""Callbacks doubled, late or out of order; workers that wake up when another has their job; Valkey gone."""
 
 from __future__ import annotations
 
