@@ -147,7 +147,10 @@ def live_all(made: Mapping[Case, Generation]) -> None:
         mine.filter(patient | has_given_up_asking()).update(deadline_at=Now())
         return not mine.exists()
 
-    until(ended, "all end", within_s=90)
+    try:
+        until(ended, "all end", within_s=300)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {list(mine.values_list('operation', 'params', 'state', 'unknown'))}") from None
 
 
 def has_given_up_asking() -> Q:
