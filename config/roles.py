@@ -38,6 +38,7 @@ ROLES: dict[str, dict[str, str]] = {
         **_view("accounts", "session", "emailverification", "emailchange", "passwordreset"),
         **_view("audit", "auditlog", "approval"),
         **_view("billing", *_MONEY, *_PRICES),
+        **_view("calls", "call"),
         **_view("generation", *_JOBS, "operation"),
         **_view("notifications", "mail"),
         **_view("wearables", "wearable", "selection", "customization"),
@@ -52,6 +53,7 @@ ROLES: dict[str, dict[str, str]] = {
         **_view("accounts", "user"),
         **_view("audit", "auditlog", "daytotal"),
         **_view("billing", *_MONEY, *_PRICES, "break", "gatewaycursor", "bookcheck", "promospending"),
+        **_view("calls", "call"),
         **_view("generation", "generation", "operation"),
         **_view("notifications", "mail"),
         **_view("store", *_ORDERS),
@@ -66,6 +68,7 @@ ROLES: dict[str, dict[str, str]] = {
     "ops": {
         **_view("audit", "auditlog"),
         **_view("billing", "payment", "paymentstart", "paymentattempt", *_PRICES, "gatewaycursor", "bookcheck"),
+        **_view("calls", "call"),
         **_view("core", "storedobject", "idempotencykey"),
         **_view("generation", *_JOBS),
         **_view("inbox", "delivery"),

@@ -85,6 +85,7 @@ INSTALLED_APPS = [
     "billing",
     "wearables",
     "generation",
+    "calls",
     "store",
     "dashboard",
     "config",
@@ -209,6 +210,8 @@ WAKE_EVERY_S: dict[str, float] = {
     "generation.advance_sync": 5,
     "generation.advance_bulk": 15,
     "generation.sweep": 15,
+    "calls.tend": 5,
+    "calls.tend_rooms": 15,
     "billing.poll_payments": 5,
     "billing.send_refunds": 15,
     "billing.walk_gateways": 300,
@@ -244,6 +247,10 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
         "verify": "generation.providers.kie.verify_webhook",
         "handle": "generation.webhooks.handle_kie",
     },
+    "livekit": {
+        "verify": "calls.livekit.verify_webhook",
+        "handle": "calls.webhooks.handle",
+    },
 }
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
@@ -252,11 +259,18 @@ ACCOUNT_EXPORT = [
     "billing.telling.export",
     "wearables.telling.export",
     "generation.telling.export",
+    "calls.telling.export",
     "store.telling.export",
 ]
 ACCOUNT_STATISTICS = ["generation.statistics.of", "billing.statistics.of"]
 # In this order, until none answers with something still open.
-ACCOUNT_ERASED = ["generation.leaving.erase", "store.leaving.erase", "wearables.leaving.erase", "billing.leaving.erase"]
+ACCOUNT_ERASED = [
+    "generation.leaving.erase",
+    "calls.leaving.erase",
+    "store.leaving.erase",
+    "wearables.leaving.erase",
+    "billing.leaving.erase",
+]
 MAIL_SECRETS = {  # made at rendering, never stored
     "verify-email": "accounts.verification.mail_secrets",
     "confirm-email": "accounts.email_changes.mail_secrets",
@@ -277,13 +291,19 @@ APPROVAL_ACTS = {
     "billing.staff_refunds.carry_out": "billing.refund_payment",
     "billing.staff_refunds.carry_out_waiver": "billing.waive_debt",
 }
-BOOK_CHECKS = ["billing.books.audit.checks", "generation.books.checks", "store.books.checks"]
+BOOK_CHECKS = [
+    "billing.books.audit.checks",
+    "generation.books.checks",
+    "calls.books.checks",
+    "store.books.checks",
+]
 METRICS_SOURCES = [
     "inbox.metrics.families",
     "notifications.metrics.families",
     "billing.metrics.families",
     "billing.books.metrics.families",
     "generation.metrics.families",
+    "calls.metrics.families",
     "store.metrics.families",
 ]
 HEALTH_SOURCES: list[str] = []
@@ -372,6 +392,23 @@ XAI_IMAGE_MODEL = env.str("XAI_IMAGE_MODEL", default="grok-imagine-image-2.0")  
 XAI_VIDEO_MODEL = env.str("XAI_VIDEO_MODEL", default="grok-imagine-video")  # only this one extends a film
 XAI_TIMEOUT_S = env.float("XAI_TIMEOUT_S", default=30)  # each call but the synchronous ones
 XAI_SYNC_TIMEOUT_S = env.float("XAI_SYNC_TIMEOUT_S", default=90)  # pictures and chat; ends before the lease does
+
+LIVEKIT_BASE_URL = env.str("LIVEKIT_BASE_URL", default="").rstrip(
+    "/"
+)  # each project has a host of its own; clients join there too
+LIVEKIT_API_KEY = secret("LIVEKIT_API_KEY")
+LIVEKIT_API_SECRET = secret("LIVEKIT_API_SECRET")  # signs what they send us, too
+
+
+# --- Calls --------------------------------------------------------------------------------------------------------
+
+CALL_RATE = env.int("CALL_RATE", default=1000)  # kobo a minute
+CALL_OPENING_HOLD = env.int("CALL_OPENING_HOLD", default=1000)  # kobo, when it begins to ring
+CALL_STRATEGY = env.str("CALL_STRATEGY", default="per_second")
+CALL_SLICE_S = env.int("CALL_SLICE_S", default=60)  # what is paid ahead, and how long a token to join is good
+CALL_RING_S = env.int("CALL_RING_S", default=60)
+CALL_HEARTBEAT_S = env.float("CALL_HEARTBEAT_S", default=15)
+CALL_SILENCE_S = env.float("CALL_SILENCE_S", default=45)
 
 
 # --- Generation ---------------------------------------------------------------------------------------------------
@@ -485,6 +522,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": True,
     "ENUM_NAME_OVERRIDES": {
         "ErrorCode": "core.errors.codes",
+        "CallState": "calls.models.State",
+        "CallType": "calls.models.Type",
         "GenerationKind": "generation.models.Kind",
         "OrderState": "store.models.OrderState",
         "LedgerKind": "billing.models.LedgerTransaction.Kind",
@@ -524,6 +563,7 @@ RATE_LIMITS: dict[str, tuple[int, int, str]] = {
     "orders": (10, 86_400, "user"),
     "sensitive": (3, 900, "user_or_ip"),
     "uploads": (10, 60, "user"),
+    "calls": (20, 60, "user"),
     "completions": (10, 60, "user"),  # of uploads by address
     "returns": (10, 60, "payment"),
 }
@@ -541,6 +581,7 @@ RATE_LIMITS_FAIL_CLOSED = {
     "sensitive",
     "generation",
     "kie_videos",
+    "calls",
 }
 METRICS_ALLOW = env.list("METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"])
 METRICS_TOKEN = secret("METRICS_TOKEN")

@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 
 from accounts.api.urls import urlpatterns as accounts
 from billing.api.urls import urlpatterns as billing
+from calls.api.urls import urlpatterns as calls
 from core import health
 from core.api import docs
 from core.storage import folder
@@ -19,7 +20,7 @@ from store.api.urls import urlpatterns as store
 from wearables.api.urls import urlpatterns as wearables
 
 # One flat list: an address is looked for at every request, and each include() is a search of its own.
-api = [*billing, *generation, *store, *dashboard, *accounts, *wearables, *inbox]
+api = [*billing, *generation, *calls, *store, *dashboard, *accounts, *wearables, *inbox]
 
 urlpatterns = [
     path("api/v1/", include(api)),

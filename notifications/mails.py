@@ -45,6 +45,7 @@ TEMPLATES: dict[str, Template] = {
     "order-confirmed": _template(required="order_id items amount", made="invoice_link"),
     "order-shipped": _template(required="order_id items", optional="tracking"),
     "order-canceled": _template(required="order_id items amount reason", optional="refunded"),
+    "call-summary": _template(required="call_id recipient duration cost date"),
     "export-ready": _template(required="days"),
     "account-deleted": _template(optional="first_name"),
     "credit-low-warning": _template(required="remaining"),

@@ -17,12 +17,14 @@ from accounts.api import tokens
 from accounts.models import Session, User
 from billing import payments, subscriptions
 from billing.models import Payment, Subscription, Wallet
+from calls.models import Call
 from core.api.permissions import staff
 from core.api.views import ViewSet
 from core.errors import Error
 from generation.models import Avatar, Generation, Photo
 from store.models import Order
 from tests import books
+from tests.calls import given as calls
 from tests.generation.material import avatar_of, fund, order, photo_of
 from tests.people import PASSWORD, api, make_staff, make_user, open_session
 from tests.store.material import placed
@@ -213,10 +215,12 @@ def things_of(person: User) -> dict[str, Any]:
         payments.start(user=person, item="package:BASIC", gateway="razorpay")
     with pytest.raises(Error):
         subscriptions.start(user=person, plan="starter", interval="month")
+    calls.fund(person, 50)
     photo = photo_of(person)
     item = Wearable.objects.create(code="W1", category="Tops", name="Tee")
     selections.add(user=person, wearable_ids=[item.pk])
     return {
+        "calls": calls.ringing(person).pk,
         "photos": photo.pk,
         "generations": order(person, photo).pk,
         "avatars": avatar_of(person).pk,
@@ -272,6 +276,7 @@ def snapshot(person: User) -> list[Any]:
     return [
         list(Generation.objects.filter(user=person).values_list("pk", "state", "deleted_at")),
         list(Avatar.objects.filter(user=person).values_list("pk", "name", "deleted_at")),
+        list(Call.objects.filter(caller=person).values_list("pk", "state", "held")),
         list(Payment.objects.filter(user=person).values_list("pk", "state")),
         list(Subscription.objects.filter(user=person).values_list("pk", "state", "ends_now", "cancel_at_period_end")),
         list(Photo.objects.filter(user=person).values_list("pk", flat=True)),

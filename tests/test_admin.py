@@ -15,8 +15,9 @@ from core import clock, context
 from core.ids import new_id
 from tests.people import PASSWORD, make_staff, make_user
 
-OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "wearables", "generation", "store")
+OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "wearables", "generation", "calls", "store")
 READ_ONLY = {
+    "calls.call",
     "audit.auditlog",
     "audit.auditdetail",
     "audit.seal",
@@ -123,6 +124,7 @@ SEEN = {
         "accounts": "user session emailverification emailchange passwordreset",
         "audit": "auditlog approval",
         "billing": MONEY,
+        "calls": "call",
         "generation": f"{JOBS} operation",
         "notifications": "mail",
         "wearables": "wearable selection customization",
@@ -132,6 +134,7 @@ SEEN = {
         "accounts": "user",
         "audit": "auditlog approval daytotal",
         "billing": f"{MONEY} plan break gatewaycursor bookcheck promospending",
+        "calls": "call",
         "generation": "generation operation",
         "notifications": "mail",
         "store": "product order orderline",
@@ -140,6 +143,7 @@ SEEN = {
         "accounts": "user",
         "audit": "auditlog",
         "billing": "payment paymentstart paymentattempt package creditprice gatewaycursor bookcheck",
+        "calls": "call",
         "core": "storedobject idempotencykey",
         "generation": f"{JOBS} operation blockedterm",
         "inbox": "delivery",

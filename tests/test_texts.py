@@ -15,9 +15,11 @@ from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
 
 from accounts.models import User
+from calls import calling
 from generation.models import Avatar, Generation, Photo
 from notifications.models import Mail
 from notifications.rendering import preview
+from tests.calls import given as calls
 from tests.generation.material import fund, jpeg, photo_of
 from tests.notifications.letters import EXAMPLES
 from tests.people import PASSWORD, api, verify
@@ -32,6 +34,7 @@ KEPT = {
     "auth_register": {"first_name", "last_name"},
     "users_me_update": {"first_name", "last_name", "bio"},
     "users_me_partial_update": {"first_name", "last_name", "bio"},
+    "calls_create": {"recipient_name"},
     "photos_create": {"title", "description"},
     "headshots_create": {"name", "style_prompt"},
     "images_create": {"name", "prompt"},
@@ -54,6 +57,7 @@ KEPT = {
 MATCHED = {
     *("email", "password", "new_password", "current_password", "token", "refresh", "otp", "locale", "username"),
     *("item", "package", "plan", "avatar", "currency", "return_url", "operation", "quote", "image_url", "name_of_key"),
+    "recipient_phone",
     *("size", "quality", "aspect_ratio", "style", "category", "postcode", "country"),
     *("primary_color", "secondary_color"),
     *("razorpay_order_id", "razorpay_payment_id", "razorpay_signature", "payment_intent", "transaction_reference"),
@@ -105,6 +109,12 @@ def written(settings: Any, tmp_path: Any, db: None) -> User:
     for method in (client.put, client.patch):
         answer = method("/api/v1/users/me", {**names, "bio": f"{HOSTILE}\n{HOSTILE}"}, format="json")
         assert (answer.status_code, answer.json()["bio"]) == (200, f"{HOSTILE}\n{HOSTILE}")
+    calls.fund(person, 50)
+    order: dict[str, Any] = {"recipient_phone": calls.PHONE, "recipient_name": HOSTILE}
+    call = client.post("/api/v1/calls", order, format="json", headers={"Idempotency-Key": "k"})
+    assert (call.status_code, call.json()["recipient_name"]) == (201, HOSTILE)
+    calling.answer(user=person, call_id=call.json()["id"])
+    calling.end(user=person, call_id=call.json()["id"])
     file = SimpleUploadedFile(f"{MARKUP}=1.jpg", jpeg(), "image/jpeg")
     photo = client.post("/api/v1/photos", {"file": file, "title": HOSTILE, "description": HOSTILE}, format="multipart")
     assert photo.status_code == 201, photo.content

@@ -144,6 +144,8 @@ SECRETS: dict[str, Callable[[], str]] = {
     "MONNIFY_CONTRACT_CODE": lambda: "1000000001",
     "MAGIC_HOUR_API_KEY": _text(40, "mhk_sandbox_"),
     "MAGIC_HOUR_WEBHOOK_SECRET": _text(40),
+    "LIVEKIT_API_KEY": _text(12, "API"),
+    "LIVEKIT_API_SECRET": _text(44),
     "XAI_API_KEY": _text(40, "xai_sandbox_"),
     "KIE_API_KEY": _text(32, "kie_sandbox_"),
     "KIE_WEBHOOK_SECRET": _text(40),

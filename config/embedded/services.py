@@ -153,6 +153,7 @@ def sandbox_environment() -> dict[str, str]:
         *("MONNIFY_API_KEY", "MONNIFY_SECRET_KEY", "MONNIFY_CONTRACT_CODE"),
         *("MAGIC_HOUR_API_KEY", "MAGIC_HOUR_WEBHOOK_SECRET"),
         "XAI_API_KEY",
+        *("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"),
         *("KIE_API_KEY", "KIE_WEBHOOK_SECRET"),
     )
     folder = os.environ.get("SANDBOX_DIR") or str(settings.VAR_DIR / "sandbox")

@@ -29,7 +29,10 @@ class WebhookView(APIView):
         summary="For providers: tell us what has happened",
         parameters=[
             OpenApiParameter(
-                "provider", str, OpenApiParameter.PATH, description="razorpay, stripe, monnify, magic-hour, kie"
+                "provider",
+                str,
+                OpenApiParameter.PATH,
+                description="razorpay, stripe, monnify, magic-hour, kie, livekit",
             ),
             OpenApiParameter("token", str, description="What we had a provider put into the address it calls."),
         ],

@@ -96,6 +96,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "reason": "It was not paid in time.",
         "refunded": "",
     },
+    "call-summary": {
+        "call_id": "0193f7a2-c1d8-7b1c-9d3e-5f6071829310",
+        "recipient": "Dispatch",
+        "duration": "1 min 5 s",
+        "cost": "₦11.00",
+        "date": "21 November 2026",
+    },
     "export-ready": {"days": "7"},
     "account-deleted": {"first_name": "Alice"},
     "credit-low-warning": {"remaining": "12 credits"},

@@ -54,6 +54,10 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("generation.submit.made", "generation.stage.queued"), "tests/generation/test_stages.py kills at each of them"
     ),
+    **dict.fromkeys(
+        (name for name in POINTS if name.startswith("calls.")),
+        "tests/calls/test_races.py kills a process at each of them",
+    ),
     "generation.uploads.kept": "tests/generation/test_killed.py kills there",
     "generation.inputs.saved": "tests/generation: an image_url must be public https, which no sandbox is",
 }

@@ -1,0 +1,1 @@
+"""Calls between people, or to a phone, metered by the server and paid by the caller."""
