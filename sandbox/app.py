@@ -12,6 +12,7 @@ from sandbox.faults import Faults
 from sandbox.kie import api as kie_api
 from sandbox.kie import dashboard as kie_dashboard
 from sandbox.kie import tasks
+from sandbox.livekit import api as livekit_api
 from sandbox.magic_hour import api as magic_hour_api
 from sandbox.magic_hour import dashboard as magic_hour_dashboard
 from sandbox.magic_hour import projects
@@ -52,6 +53,7 @@ def build(box: Box) -> Starlette:
             Mount("/monnify", routes=[*monnify_checkout.routes, *monnify_dashboard.routes]),
             Mount("/kie", routes=[*kie_api.routes, *kie_dashboard.routes]),
             Mount("/xai", routes=[*xai_api.routes, *xai_dashboard.routes]),
+            Mount("/livekit", routes=livekit_api.routes),
             Mount("/magic-hour", routes=[*magic_hour_api.routes, *magic_hour_dashboard.routes]),
         ],
         middleware=[Middleware(Faults, box=box)],

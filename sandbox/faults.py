@@ -19,7 +19,7 @@ from sandbox.magic import HUGE_BYTES, RETRY_AFTER_S
 from sandbox.state import Doc
 from sandbox.tokens import new_id
 
-PROVIDERS = ("razorpay", "stripe", "monnify", "magic-hour", "kie", "xai", "smtp")
+PROVIDERS = ("razorpay", "stripe", "monnify", "magic-hour", "kie", "xai", "livekit", "smtp")
 WITH_DOWNLOADS = ("magic-hour", "kie", "xai")
 STATUSES = ("400", "401", "403", "404", "429", "500", "502", "503")
 KIE_CODES = ("402", "408", "422", "451", "455", "501", "505")  # in the body of an answer with HTTP 200
@@ -46,6 +46,7 @@ def add(box: Box, wanted: dict[str, Any]) -> Doc:
     if count is not None and (not isinstance(count, int) or count < 1):
         raise ValueError("count must be a positive number, or null for until it is cleared")
     usual = "/downloads/" if provider in WITH_DOWNLOADS and mode in CONTENT else "/v1/"
+    usual = "/twirp/" if provider == "livekit" else usual
     fault: Doc = {
         "id": new_id("flt_"),
         "provider": provider,

@@ -43,6 +43,7 @@ async def home(request: Request) -> Response:
         ("MAGIC_HOUR_BASE_URL", f"{origin}/magic-hour", "MAGIC_HOUR_API_KEY"),
         ("KIE_BASE_URL", f"{origin}/kie", "KIE_API_KEY"),
         ("XAI_BASE_URL", f"{origin}/xai", "XAI_API_KEY"),
+        ("LIVEKIT_BASE_URL", f"{origin}/livekit", settings.livekit_api_key),
         ("EMAIL_URL", f"smtp://{settings.host}:{settings.smtp_port}", "no password"),
         *((f"webhooks of {name}", settings.public_url + end.path, "") for name, end in webhooks.ENDPOINTS.items()),
     )

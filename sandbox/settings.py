@@ -33,6 +33,8 @@ class Settings:
     kie_api_key: str
     kie_webhook_secret: str
     xai_api_key: str
+    livekit_api_key: str
+    livekit_api_secret: str
     speed_s: float
     slow_s: float
     late_s: float
@@ -74,6 +76,8 @@ class Settings:
             kie_api_key=_secret(environ, "KIE_API_KEY", "kie_test_sandbox"),
             kie_webhook_secret=_secret(environ, "KIE_WEBHOOK_SECRET", ""),  # without one callbacks are unsigned
             xai_api_key=_secret(environ, "XAI_API_KEY", "xai_test_sandbox"),
+            livekit_api_key=_secret(environ, "LIVEKIT_API_KEY", "APIsandbox"),
+            livekit_api_secret=_secret(environ, "LIVEKIT_API_SECRET", "sandbox_livekit_secret_of_32_letters"),
             speed_s=_seconds(environ, "SANDBOX_SPEED_S", 1),
             slow_s=_seconds(environ, "SANDBOX_SLOW_S", 20),
             late_s=_seconds(environ, "SANDBOX_LATE_S", 1000),

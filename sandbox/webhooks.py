@@ -14,6 +14,7 @@ from typing import Any
 
 from sandbox import outbound
 from sandbox.agenda import Agenda
+from sandbox.livekit import tokens as livekit_tokens
 from sandbox.settings import Settings
 from sandbox.state import Doc, Store
 from sandbox.tokens import new_id
@@ -88,11 +89,19 @@ def _kie_headers(settings: Settings, body: bytes, event_id: str) -> Mapping[str,
     return {"X-Webhook-Timestamp": str(timestamp), "X-Webhook-Signature": signature}
 
 
+def _livekit_headers(settings: Settings, body: bytes, event_id: str) -> Mapping[str, str]:
+    """Source: LiveKit's server SDK: a token without a scheme, good for five minutes."""
+    claims = {"iss": settings.livekit_api_key, "exp": int(time.time()) + 300, "sha256": livekit_tokens.body_hash(body)}
+    signed = livekit_tokens.sign(settings.livekit_api_secret, claims)
+    return {"Authorization": signed, "Content-Type": "application/webhook+json", "User-Agent": "LiveKit"}
+
+
 ENDPOINTS = {
     "razorpay": Endpoint("/api/v1/webhooks/razorpay", 5, _razorpay_headers),
     "stripe": Endpoint("/api/v1/webhooks/stripe", 10, _stripe_headers),
     "monnify": Endpoint("/api/v1/webhooks/monnify", 10, _monnify_headers),
     "magic-hour": Endpoint("/api/v1/webhooks/magic-hour", 10, _magic_hour_headers),
+    "livekit": Endpoint("/api/v1/webhooks/livekit", 10, _livekit_headers),
     "kie": Endpoint("/api/v1/webhooks/kie", 15, _kie_headers),  # or wherever the task wants its callback
 }
 

@@ -37,6 +37,8 @@ KEYS = {
     "KIE_API_KEY": "kie_test_tests",
     "KIE_WEBHOOK_SECRET": "kie_key_example",
     "XAI_API_KEY": "xai_test_tests",
+    "LIVEKIT_API_KEY": "APItests",
+    "LIVEKIT_API_SECRET": "livekit_secret_example_of_32_letters",
 }
 
 
@@ -92,6 +94,10 @@ class RunningSandbox:
         return f"{self.base_url}/xai"
 
     @property
+    def livekit_url(self) -> str:
+        return f"{self.base_url}/livekit"
+
+    @property
     def env(self) -> dict[str, str]:
         """The settings that point Atelier at this sandbox."""
         return self.keys | {
@@ -101,6 +107,7 @@ class RunningSandbox:
             "MAGIC_HOUR_BASE_URL": self.magic_hour_url,
             "KIE_BASE_URL": self.kie_url,
             "XAI_BASE_URL": self.xai_url,
+            "LIVEKIT_BASE_URL": self.livekit_url,
             "EMAIL_URL": self.smtp_url,
         }
 

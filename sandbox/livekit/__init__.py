@@ -1,0 +1,1 @@
+"""LiveKit, simulated: the room service, and who is in a room."""
