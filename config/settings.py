@@ -393,9 +393,7 @@ XAI_VIDEO_MODEL = env.str("XAI_VIDEO_MODEL", default="grok-imagine-video")  # on
 XAI_TIMEOUT_S = env.float("XAI_TIMEOUT_S", default=30)  # each call but the synchronous ones
 XAI_SYNC_TIMEOUT_S = env.float("XAI_SYNC_TIMEOUT_S", default=90)  # pictures and chat; ends before the lease does
 
-LIVEKIT_BASE_URL = provider_url("LIVEKIT_BASE_URL", "")
-    "/"
-)  # each project has a host of its own; clients join there too
+LIVEKIT_BASE_URL = provider_url("LIVEKIT_BASE_URL", "")  # each project has a host of its own; clients join there too
 LIVEKIT_API_KEY = secret("LIVEKIT_API_KEY")
 LIVEKIT_API_SECRET = secret("LIVEKIT_API_SECRET")  # signs what they send us, too
 
