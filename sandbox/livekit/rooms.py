@@ -20,8 +20,8 @@ def create(box: Box, name: str, body: Doc) -> Doc:
     room: Doc = {
         "sid": new_id("RM_"),
         "name": name,
-        "emptyTimeout": int(body.get("empty_timeout", body.get("emptyTimeout", 300))),
-        "maxParticipants": int(body.get("max_participants", body.get("maxParticipants", 0))),
+        "emptyTimeout": int(body.get("empty_timeout") or body.get("emptyTimeout") or 300),
+        "maxParticipants": int(body.get("max_participants") or body.get("maxParticipants") or 0),
         "created_at": int(time.time()),
         "people": {},
     }
