@@ -61,6 +61,12 @@ def test_every_operation_has_a_name_a_summary_and_its_refusals(schema: dict[str,
     assert len(names) == len(set(names))
 
 
+def test_no_operation_tells_what_our_classes_say_to_ourselves(schema: dict[str, Any]) -> None:
+    told = [where for where, operation in operations(schema) if "throttle_scopes" in operation.get("description", "")]
+
+    assert told == []
+
+
 def test_every_body_that_is_required_has_an_example(schema: dict[str, Any]) -> None:
     without = [
         name

@@ -134,6 +134,8 @@ class SelectedSerializer(serializers.Serializer[Any]):
 
 class CustomizationSerializer(serializers.ModelSerializer[Customization]):
     wearable = serializers.UUIDField(source="wearable_id", allow_null=True)
+    size = serializers.ChoiceField(choices=Size.choices, allow_blank=True)
+    fit = serializers.ChoiceField(choices=Fit.choices, allow_blank=True)
 
     class Meta:
         model = Customization

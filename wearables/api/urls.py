@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from django.urls import path
 
-from wearables.api.views import CatalogueViewSet, CustomizationViewSet, SelectionViewSet
+from wearables.api.views import CatalogueViewSet, CategoryViewSet, CustomizationViewSet, SelectionViewSet
 
 urlpatterns = [
     path("wearables", CatalogueViewSet.as_view({"get": "list"}), name="wearables"),
-    path("wearables/categories", CatalogueViewSet.as_view({"get": "categories"}), name="wearable-categories"),
+    path("wearables/categories", CategoryViewSet.as_view({"get": "list"}), name="wearable-categories"),
     path("wearables/<uuid:pk>", CatalogueViewSet.as_view({"get": "retrieve"}), name="wearable"),
     path(
         "wearables/selections",

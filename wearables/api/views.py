@@ -66,6 +66,19 @@ class CatalogueViewSet(ViewSet):
         results = shown.pop("results")
         return Response({**shown, "facets": found.facets, "results": results})
 
+    @extend_schema(operation_id="wearables_retrieve", summary="An item", responses=serializers.WearableSerializer)
+    @kept("wearables")
+    def retrieve(self, request: Request, pk: UUID) -> Response:
+        return Response(serializers.WearableSerializer(queries.wearable(pk)).data)
+
+
+class CategoryViewSet(ViewSet):
+    authentication_classes = []
+    permission_classes = [Public]
+    pagination_class = None
+    serializer_class = serializers.CategorySerializer
+    queryset = Wearable.objects.none()
+
     @extend_schema(
         operation_id="wearables_categories",
         summary="Categories, with how many items each has",
@@ -73,14 +86,9 @@ class CatalogueViewSet(ViewSet):
         filters=False,
     )
     @kept("wearables")
-    def categories(self, request: Request) -> Response:
+    def list(self, request: Request) -> Response:
         refuse_unknown(request)
         return Response(serializers.CategorySerializer(queries.categories(), many=True).data)
-
-    @extend_schema(operation_id="wearables_retrieve", summary="An item", responses=serializers.WearableSerializer)
-    @kept("wearables")
-    def retrieve(self, request: Request, pk: UUID) -> Response:
-        return Response(serializers.WearableSerializer(queries.wearable(pk)).data)
 
 
 class SelectionViewSet(ViewSet):
