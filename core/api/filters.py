@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django_filters import fields
-from django_filters.rest_framework import DjangoFilterBackend, IsoDateTimeFilter
+from django_filters.rest_framework import DjangoFilterBackend, Filter, IsoDateTimeFilter
+from drf_spectacular.utils import extend_schema_field
 
 from core.api.serializers import MAX_NAMED
 from core.errors import Invalid, detail
@@ -32,6 +34,22 @@ class MomentFilter(IsoDateTimeFilter):
     """A time in ISO 8601 that really exists in UTC, in which the database is asked."""
 
     field_class = _MomentField
+
+
+class _YesNoField(forms.Field):
+    def to_python(self, value: Any) -> Any:
+        if value in self.empty_values:
+            return None
+        if value not in ("true", "false"):
+            raise ValidationError("Say true or false.", code="invalid")
+        return value == "true"
+
+
+@extend_schema_field({"type": "boolean"})
+class YesNoFilter(Filter):
+    """`true` or `false`, and nothing that could also be meant so."""
+
+    field_class = _YesNoField
 
 
 def refuse_unknown(request: Request, known: Iterable[str] = ()) -> None:

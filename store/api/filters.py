@@ -5,13 +5,14 @@ from __future__ import annotations
 from django.db.models import F, Q, QuerySet
 from django_filters import rest_framework as filters
 
+from core.api.filters import YesNoFilter
 from store.models import Order, OrderState, Product
 
 
 class ProductFilter(filters.FilterSet):
     category = filters.CharFilter(max_length=40)
     search = filters.CharFilter(method="having", max_length=100)
-    in_stock = filters.BooleanFilter(method="left")
+    in_stock = YesNoFilter(method="left")
 
     class Meta:
         model = Product

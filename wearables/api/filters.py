@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
 
+from core.api.filters import YesNoFilter
 from wearables import queries
 from wearables.models import Wearable
 
@@ -61,9 +62,7 @@ class WearableFilter(filters.FilterSet):
     occasion = AnyOfFilter()
     size = AnyOfFilter()
     fit = AnyOfFilter()
-    has_image = filters.TypedChoiceFilter(
-        choices=(("true", "true"), ("false", "false")), coerce=lambda given: given == "true"
-    )
+    has_image = YesNoFilter()
     tags = AllOfFilter()
     # Last: whether a term is found decides how it is looked for.
     search = filters.CharFilter(method="find", max_length=100, label="Words, or beginnings of them.")
