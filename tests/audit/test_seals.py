@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection, transaction
 import audit
 from audit import sealing, verification
 from audit.models import AuditDetail, AuditLog, Seal
+from billing import books as billing_books
 from core import context, storage
 from core.ids import new_id
 from tests import books
@@ -72,6 +73,25 @@ def test_young_rows_wait(settings: Any) -> None:
 
     report = verification.verify()
     assert (report.is_clean, report.rows, report.unsealed) == (True, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("check", "sql"),
+    [
+        ("audit_chain", "UPDATE audit_seal SET previous = set_byte(previous, 3, 255) WHERE number = 2"),
+        ("audit_rows", "DELETE FROM audit_auditlog WHERE id = (SELECT min(id) FROM audit_auditlog)"),
+        ("audit_guards", "ALTER TABLE audit_auditlog DISABLE TRIGGER USER"),
+    ],
+)
+def test_the_books_name_the_check_that_fails(check: str, sql: str) -> None:
+    write(25)
+    sealing.seal_due()
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(sql)
+
+    assert {finding.check for finding in billing_books.run().findings} == {check}
 
 
 def test_an_empty_hour_moves_the_mark() -> None:

@@ -191,7 +191,7 @@ def test_extend_is_absolute_and_only_rises() -> None:
 def test_a_replayed_hold_is_recognised_after_it_was_extended() -> None:
     user = given.person()
     given.bought(user, 100)
-    asked = {"user_id": user.pk, "amount": 10, "key": "call", "subject": ("call", new_id()), "alarm_at": given.later()}
+    asked = {"user_id": user.pk, "amount": 10, "key": "call", "subject": ("talk", new_id()), "alarm_at": given.later()}
     ledger.hold(**asked)
     ledger.extend(key="call", to=50)
 

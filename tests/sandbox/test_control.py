@@ -13,7 +13,7 @@ from tests.sandbox.process import RunningSandbox
 from tests.sandbox.test_razorpay import order, paid
 
 # What a gateway calls a key and shows to every browser.
-PUBLIC = ("rzp_test_", "pk_test_", "MK_TEST_")
+PUBLIC = ("rzp_test_", "pk_test_", "MK_TEST_", "API")
 
 
 def test_front_page_lists_every_magic_value_and_test_card(sandbox: RunningSandbox) -> None:
@@ -50,7 +50,7 @@ def test_reset_forgets_everything(sandbox: RunningSandbox, gateway: razorpay.Cli
     assert sandbox.deliveries() == []
     assert len(sandbox.requests()) == 1
     assert sandbox.ask("POST", "/control/webhooks", {"deliver": True}) == dict.fromkeys(
-        ("razorpay", "stripe", "monnify", "magic-hour", "kie"), True
+        ("razorpay", "stripe", "monnify", "magic-hour", "kie", "livekit"), True
     )
     assert sandbox.ask("POST", "/control/advance", {"seconds": 0}) == {"offset_s": 0}
     assert sandbox.ask("POST", "/control/settings", {})["speed_s"] == 0.1
