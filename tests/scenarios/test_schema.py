@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from generation.providers import photogrammetry
 from tests import books
 from tests.scenarios.client import Customer, portrait
 from tests.scenarios.stack import Stack
@@ -88,7 +89,9 @@ def ask_as_everybody(stack: Stack, machine: Machine, *options: str) -> None:
         generations_delete=alice.headshot(photo)["id"],
     )
 
-    machine.ask(alice.token, "--exclude-operation-id-regex", ENDINGS, *options)
+    # What cannot be made here answers 503 as it should, which the machine takes for a breakdown.
+    left_out = f"{ENDINGS}|models_create" if photogrammetry.missing() else ENDINGS
+    machine.ask(alice.token, "--exclude-operation-id-regex", left_out, *options)
     machine.ask("", *options)
     machine.ask(leaver.token, "--include-operation-id-regex", ENDINGS, *options)
 
