@@ -126,6 +126,12 @@ def call(
                 session.close()
 
 
+def retry_after_s(headers: Mapping[str, str]) -> int | None:
+    """How long an answer asks us to wait, an hour at most; None where it names no sensible seconds."""
+    said = str(headers.get("retry-after", ""))
+    return min(int(said), 3600) if said.isdecimal() and len(said) < 9 else None
+
+
 def _safe(url: str) -> str:
     """The URL without its query, which may hold a signature."""
     return url.split("?", 1)[0]

@@ -23,8 +23,3 @@ def output(job: Generation, *, token: UUID, at: datetime, ending: str, n: int | 
 def thumbnail(key: str) -> str:
     """The key of an output's thumbnail, beside it."""
     return f"{key.rpartition('.')[0]}_thumbnail.jpg"
-
-
-def avatar_thumbnail(user_id: UUID, avatar_id: UUID, *, token: UUID) -> str:
-    """`avatars/{user}/thumbnail_{avatar}_{token}.jpg`: a new one does not overwrite the old."""
-    return f"avatars/{user_id}/thumbnail_{avatar_id}_{token}.jpg"

@@ -28,6 +28,5 @@ def by_status(what: str, status: int, headers: Mapping[str, str]) -> Misconfigur
     if status in (401, 403):
         return Misconfigured(what)
     if status == 429:
-        wait = str(headers.get("retry-after", ""))
-        return Unreachable(what, retry_after=min(int(wait), 3600) if wait.isdecimal() and len(wait) < 9 else None)
+        return Unreachable(what, retry_after=http.retry_after_s(headers))
     return None

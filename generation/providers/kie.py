@@ -152,7 +152,7 @@ class Kie(Provider):
             case 505:
                 return Rejected(message, code="provider_unavailable", status=status)
             case 429 | 455:
-                return Unavailable(message, status=status, retry_after_s=_seconds(headers.get("retry-after")))
+                return Unavailable(message, status=status, retry_after_s=http.retry_after_s(headers))
             case 400 if _CROWDED.search(said):
                 return Unavailable(message, status=status)
         if status >= 500 or status < 400:
@@ -226,10 +226,6 @@ def _verdict(message: str, *, otherwise: str) -> str:
     if _MODERATION.search(message):
         return "moderated"
     return "photo_refused" if _PICTURE.search(message) else otherwise
-
-
-def _seconds(value: str | None) -> float | None:
-    return min(float(value), 3600) if value and value.isdecimal() else None
 
 
 def _signer() -> Signer:

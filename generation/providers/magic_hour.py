@@ -138,7 +138,7 @@ class MagicHour(Provider):
         if status in (401, 402, 403):
             return Misconfigured(message, status=status)
         if status == 429 or status >= 500:
-            return Unavailable(message, status=status, retry_after_s=_seconds(headers.get("retry-after")))
+            return Unavailable(message, status=status, retry_after_s=http.retry_after_s(headers))
         if _MODERATION.search(message):
             return Rejected(message, code="moderated", status=status)
         return Rejected(message, status=status)
@@ -199,10 +199,6 @@ def _cost(said: Mapping[str, Any]) -> Decimal | None:
         return Decimal(str(said["credits_charged"]))
     except (KeyError, InvalidOperation):
         return None
-
-
-def _seconds(value: str | None) -> float | None:
-    return min(float(value), 3600) if value and value.isdecimal() else None
 
 
 def _failure(error: Any) -> Rejected:

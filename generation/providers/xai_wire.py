@@ -64,8 +64,7 @@ def error_of(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -
     if status in (401, 402, 403, 404) or _OUR_ACCOUNT.search(message):
         return Misconfigured(message, status=status)
     if status == 429 or status >= 500:
-        wait = headers.get("retry-after", "")
-        return Unavailable(message, status=status, retry_after_s=min(float(wait), 3600) if wait.isdecimal() else None)
+        return Unavailable(message, status=status, retry_after_s=http.retry_after_s(headers))
     code = "moderated" if MODERATION.search(message) else "provider_rejected"
     return Rejected(message, code=code, status=status, cost=cost_of(body))
 

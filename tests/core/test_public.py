@@ -100,7 +100,6 @@ def test_a_colleagues_edit_shows_at_once() -> None:
     place = reverse("admin:generation_operation_change", args=[operation.pk])
     form = console.get(place).context["adminform"].form
     filled = {name: form[name].value() for name in form.fields}
-
     said = {name: value for name, value in filled.items() if value is not None and value is not False}
 
     response = console.post(place, said | {"base_price": 77})

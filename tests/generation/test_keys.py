@@ -32,12 +32,3 @@ def test_each_store_of_the_same_output_has_its_own_key() -> None:
     assert keys.output(made, token=TOKEN, at=AT, ending="jpg") != keys.output(
         made, token=UUID(int=8), at=AT, ending="jpg"
     )
-
-
-def test_an_avatars_thumbnail_lies_with_its_owner() -> None:
-    user, avatar = new_id(), new_id()
-
-    key = keys.avatar_thumbnail(user, avatar, token=TOKEN)
-
-    assert key == f"avatars/{user}/thumbnail_{avatar}_{TOKEN}.jpg"
-    assert len(key) < 255
