@@ -112,7 +112,12 @@ def begin(*, subscription_id: UUID, customer_ref: str, price_ref: str) -> Subscr
 
 def find(*, subscription_id: UUID, customer_ref: str) -> SubscriptionFact | None:
     """The subscription with our id in it, where one was begun whose answer we never read."""
-    asked: Any = {"customer": customer_ref, "status": "all", "limit": wire.PAGE}
+    asked: Any = {
+        "customer": customer_ref,
+        "status": "all",
+        "limit": wire.PAGE,
+        "expand": ["data.latest_invoice.confirmation_secret"],
+    }
     for item in wire.every(lambda client: client.v1.subscriptions.list(asked)):
         if wire.note(item, "subscription") == str(subscription_id):
             return _subscription(item)

@@ -25,6 +25,7 @@ from billing.models import (
     SubscriptionChange,
     SubscriptionInvoice,
 )
+from billing.subscriptions import opening
 from inbox import deliveries
 from inbox.models import Delivery
 from notifications.models import Mail
@@ -197,6 +198,27 @@ def test_a_lost_answer_is_found_by_the_poller_too(alice: User, sandbox: RunningS
 
     assert Subscription.objects.get().secret
     assert call(alice, "get", "/current").json()["subscription"]["client"]["client_secret"]
+
+
+def test_a_webhook_that_finds_it_first_takes_nothing_from_the_answer(
+    alice: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stripe tells of a subscription before we have read its answer, and the event's handler writes its id down."""
+    begin = stripe_subscriptions.begin
+
+    def overtaken(**asked: Any) -> Any:
+        answer = begin(**asked)
+        there = stripe_subscriptions.find(subscription_id=asked["subscription_id"], customer_ref=asked["customer_ref"])
+        assert there is not None
+        opening.tie(asked["subscription_id"], there)
+        return answer
+
+    monkeypatch.setattr(stripe_subscriptions, "begin", overtaken)
+    answer = call(alice, "post", "", {"plan": "starter"})
+
+    assert answer.status_code == 201
+    assert answer.json()["client"]["client_secret"]
+    assert Subscription.objects.get().secret == answer.json()["client"]["client_secret"]
 
 
 def test_what_nobody_pays_expires_and_frees_the_place(alice: User, sandbox: RunningSandbox) -> None:
