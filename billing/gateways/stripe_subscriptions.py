@@ -46,7 +46,7 @@ class SubscriptionFact:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFact:
-    """`price_ref` and the period are those of its line: the full one where there is one, else the prorated new one."""
+    """`price_ref` and the period are those of its line: the full one, else the prorated new one, which comes last."""
 
     ref: str
     subscription_ref: str
@@ -210,7 +210,7 @@ def _invoice(item: Mapping[str, Any]) -> InvoiceFact:
     lines = wire.items_of(item.get("lines") or {})
     full = [line for line in lines if not _is_proration(line)]
     charged = [line for line in lines if isinstance(line.get("amount"), int) and line["amount"] > 0]
-    line = (full or charged or lines or [{}])[0]
+    line = (full or charged or lines[-1:] or [{}])[0]
     return InvoiceFact(
         ref=wire.text(item, "id"),
         subscription_ref=str(wire.part(item, "parent", "subscription_details", "subscription") or ""),

@@ -86,7 +86,18 @@ def _deliver_upgrade(row: Subscription, invoice: SubscriptionInvoice, payment: P
     ends = _end_of_current(row) or _paid_at(invoice)
     if payment.credits:
         _grant(payment, f"payment:{payment.pk}:grant", payment.credits, max(ends, _paid_at(invoice)) + GRACE)
-    SubscriptionChange.objects.filter(pk=change.pk).update(state=SubscriptionChange.State.APPLIED)
+    raise_plan(row, change, credits=payment.credits)
+
+
+@audit.writes("subscription")
+def raise_plan(row: Subscription, change: SubscriptionChange, *, credits: int) -> None:
+    """Give the plan of an upgrade, whose credits are given already. Idempotent: by the change's state.
+
+    Locks: the caller holds the subscription.
+    """
+    applied = SubscriptionChange.State.APPLIED
+    if not SubscriptionChange.objects.filter(pk=change.pk).exclude(state=applied).update(state=applied):
+        return
     old, row.plan = row.plan, change.new_plan
     row.save(update_fields=["plan", "updated_at"])
     # The months of a year that are still to come are the new plan's.
@@ -95,7 +106,7 @@ def _deliver_upgrade(row: Subscription, invoice: SubscriptionInvoice, payment: P
         "subscription.upgraded",
         row,
         old={"plan": str(old)},
-        new={"plan": str(row.plan), "credits": payment.credits},
+        new={"plan": str(row.plan), "credits": credits},
         user=row.user_id,
     )
 

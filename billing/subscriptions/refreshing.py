@@ -138,6 +138,8 @@ def take(subscription_id: uuid.UUID, fact: stripe.InvoiceFact) -> Payment | None
         if is_payable:
             invoice.payment = _payment(row, invoice, fact)
         invoice.save()
+        if invoice.change is not None and fact.status == "paid" and not fact.amount:
+            goods.raise_plan(row, invoice.change, credits=0)  # a period's last seconds cost nothing, and give it
         if old != fact.status:
             audit.record(
                 "subscription.invoiced",

@@ -25,7 +25,7 @@ from billing.models import (
     SubscriptionChange,
     SubscriptionInvoice,
 )
-from billing.subscriptions import opening
+from billing.subscriptions import changes, opening
 from inbox import deliveries
 from inbox.models import Delivery
 from notifications.models import Mail
@@ -424,6 +424,26 @@ def test_an_upgrade_begins_at_once_for_the_time_left(alice: User, sandbox: Runni
     assert SubscriptionChange.objects.count() == 1
     assert available(alice) == 105 + change.credits
     books.check()
+    assert tick(sandbox, row).plan.code == "pro"
+    assert live_lots(alice) == [("subscription", 500)]
+    books.check()
+
+
+def test_an_upgrade_in_a_periods_last_seconds_costs_and_gives_nothing(
+    alice: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = living(sandbox, alice)
+    assert row.period_end is not None
+    last = row.period_end - timedelta(seconds=30)
+    monkeypatch.setattr(changes.timezone, "now", lambda: last)
+
+    answer = call(alice, "put", f"/{row.pk}", {"plan": "pro"})
+
+    assert (answer.status_code, answer.json()["plan"]["code"]) == (200, "pro")
+    assert SubscriptionChange.objects.get().state == "applied"
+    assert (Payment.objects.count(), available(alice)) == (1, 105)
+    subscriptions.refresh(row)
+    monkeypatch.undo()
     assert tick(sandbox, row).plan.code == "pro"
     assert live_lots(alice) == [("subscription", 500)]
     books.check()
