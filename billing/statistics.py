@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from billing import ledger, plans
-from billing.ledger.calls import call
+from django.db import connection
+
+from billing import ledger, plans, totals
+from core import clock
+from core.ids import lowest_id
 
 # Holds that were released never were entries: what did not succeed was not spent.
-_SUMS = """
-SELECT
-    coalesce(-sum(e.amount) FILTER (WHERE t.kind = 'spend'), 0)::bigint,
-    coalesce(-sum(e.amount) FILTER (
-        WHERE t.kind = 'spend' AND t.created_at > statement_timestamp() - interval '30 days'), 0)::bigint,
-    coalesce(sum(e.amount) FILTER (WHERE t.kind = 'purchase'), 0)::bigint,
-    coalesce(-sum(e.amount) FILTER (WHERE t.kind = 'clawback'), 0)::bigint
-FROM billing_wallet w JOIN billing_ledgerentry e ON e.wallet_id = w.id
-    JOIN billing_ledgertransaction t ON t.id = e.transaction_id
-WHERE w.user_id = %s AND w.kind = 'credits' AND w.unit = 'CREDIT'
+_LATELY = f"""
+SELECT coalesce(-sum(e.amount), 0)::bigint
+FROM billing_ledgerentry e JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+WHERE e.wallet_id = {totals.WALLET} AND e.transaction_id >= %(floor)s
+    AND t.kind = 'spend' AND t.created_at > %(since)s
 """
 
 
 def of(*, user: Any) -> dict[str, dict[str, Any]]:
     """Credits bought, spent, taken back with refunded money, and left; the plan (settings.ACCOUNT_STATISTICS).
 
-    Three queries. Units: credits.
+    Four queries. Units: credits.
     """
-    spent, spent_lately, purchased, refunded = call(_SUMS, (user.pk,))
+    since = clock.now() - timedelta(days=30)
+    with connection.cursor() as cursor:
+        floor = lowest_id(since - timedelta(days=1))
+        cursor.execute(_LATELY, {"user": user.pk, "since": since, "floor": floor})
+        [spent_lately] = cursor.fetchone()
+    credits = totals.of(user.pk)
     return {
         "credits": {
-            "total_spent": spent,
-            "total_purchased": purchased,
-            "total_refunded": refunded,
+            "total_spent": credits.used,
+            "total_purchased": credits.purchased,
+            "total_refunded": credits.refunded,
             "current_balance": ledger.balance(user.pk).balance,
         },
         "usage": {"credits_spent_last_30_days": spent_lately},

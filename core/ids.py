@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from uuid_utils.compat import uuid7
 
@@ -10,3 +11,8 @@ from uuid_utils.compat import uuid7
 def new_id() -> uuid.UUID:
     """A fresh time-ordered UUID (RFC 9562, version 7)."""
     return uuid7()
+
+
+def lowest_id(moment: datetime) -> uuid.UUID:
+    """The lowest that was made at that moment: ids of later ones are above it."""
+    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)

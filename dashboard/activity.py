@@ -1,22 +1,26 @@
-"""What happened on a person's account, newest first: jobs, avatars, payments, subscriptions and credits in one list."""
+"""What happened on a person's account, newest first: jobs, avatars, payments, orders, calls and credits in one list."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Case, F, QuerySet, Subquery, TextField, Value, When
+from django.contrib.postgres.aggregates import StringAgg
+from django.db.models import Case, F, OuterRef, QuerySet, Subquery, TextField, Value, When
 from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, Coalesce, JSONObject, Left
+from django.db.models.functions import Cast, Coalesce, Concat, JSONObject, Left, NullIf, Trim
 
 from billing.models import LedgerEntry, LedgerTransaction, Payment, Subscription, Wallet
+from calls import terms
+from calls.models import Call
 from core.money import CREDIT
 from generation.models import Avatar, Generation, Kind
 from generation.models.avatars import IS_STATUS
+from store.models import Order, OrderLine
 
 Activity = dict[str, Any]
 
-TYPES = ("generation", "avatar", "payment", "subscription", "credits")
+TYPES = ("generation", "avatar", "payment", "subscription", "order", "call", "credits")
 CREDITS = {
     LedgerTransaction.Kind.PURCHASE.value: "Credits bought",
     LedgerTransaction.Kind.GRANT.value: "Credits received",
@@ -38,19 +42,26 @@ OUT_OF_ORDER = 100
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One kind of thing that happens: its rows in the order of their index, and how they are told."""
+    """One kind of thing that happens: its rows in the order of their index, how they are placed and how told."""
 
     rows: QuerySet[Any]
-    columns: dict[str, Any]
+    place: dict[str, Any]
+    told: dict[str, Any]
 
     def newest(self, number: int) -> QuerySet[Any, Any]:
-        """As many as that, in the shape that all sources share."""
-        found: QuerySet[Any, Any] = self.rows.annotate(**self.columns).values(*self.columns)[:number]
+        """Where as many as that stand; what is told of them would make a late page dear."""
+        found: QuerySet[Any, Any] = self.rows.annotate(**self.place).values(*self.place)[:number]
+        return found
+
+    def these(self, keys: list[Any]) -> QuerySet[Any, Any]:
+        """What is told of these, in the shape that all sources share."""
+        columns = self.place | self.told
+        found: QuerySet[Any, Any] = self.rows.order_by().annotate(**columns).filter(key__in=keys).values(*columns)
         return found
 
 
 class Feed:
-    """The list, as a paginator wants it: one query counts, one reads a page, whatever the history."""
+    """The list, as a paginator wants it: one query counts, two read a page, whatever the history."""
 
     def __init__(self, viewer: Any) -> None:
         self.sources = [
@@ -58,6 +69,9 @@ class Feed:
             _avatars(viewer),
             _payments(viewer),
             _subscriptions(viewer),
+            _orders(viewer),
+            _calls_made(viewer),
+            _calls_received(viewer),
             _credits(viewer),
         ]
 
@@ -75,7 +89,12 @@ class Feed:
             *(source.newest(page.stop) for source in sources),
             credits.newest(page.stop + OUT_OF_ORDER),
         ]
-        return [_shown(row) for row in first.union(*others, all=True).order_by("-at", "-key")[page]]
+        keys = [row["key"] for row in first.union(*others, all=True).order_by("-at", "-key")[page]]
+        if not keys:
+            return []
+        first, *others = [source.these(keys) for source in self.sources]
+        rows = {row["key"]: row for row in first.union(*others, all=True)}
+        return [_shown(rows[key]) for key in keys if key in rows]
 
 
 def _jobs(viewer: Any) -> Source:
@@ -125,6 +144,46 @@ def _subscriptions(viewer: Any) -> Source:
     )
 
 
+def _orders(viewer: Any) -> Source:
+    names = OrderLine.objects.filter(order=OuterRef("pk")).order_by().values("order")
+    return _source(
+        Order.objects.visible_to(viewer),
+        type="order",
+        headline=Value("Order"),
+        about=Left(Subquery(names.values(all=StringAgg("name", ", ", order_by="position"))), DESCRIBED),
+        standing="state",
+        facts={name: name for name in ("amount", "currency", "tracking")},
+    )
+
+
+def _calls_made(viewer: Any) -> Source:
+    whom = Coalesce(NullIf("recipient_name", Value("")), "recipient_phone")
+    return _calls(Call.objects.filter(caller=viewer), role="caller", headline="Call made", about=whom)
+
+
+def _calls_received(viewer: Any) -> Source:
+    who = Trim(Concat("caller__first_name", Value(" "), "caller__last_name"))
+    return _calls(Call.objects.filter(callee=viewer), role="callee", headline="Call received", about=who)
+
+
+def _calls(rows: QuerySet[Any], *, role: str, headline: str, about: Any) -> Source:
+    """Two sources, since no one index has both what somebody made and what they received."""
+    return _source(
+        rows,
+        type="call",
+        headline=Value(headline),
+        about=about,
+        standing="state",
+        facts={
+            "role": Value(role),
+            "type": "type",
+            "billed_s": "billed_s",
+            "amount": "cost",
+            "currency": Value(terms.UNIT),
+        },
+    )
+
+
 def _credits(viewer: Any) -> Source:
     wallet = Wallet.objects.filter(user=viewer, kind="credits", unit=CREDIT)
     return _source(
@@ -156,24 +215,23 @@ def _source(
     key: str = "id",
 ) -> Source:
     """The rows with what is told of them."""
-    columns = {
-        "at": F(at),
-        "key": F(key),
-        "type": Value(type, TextField()),
+    place = {"at": F(at), "key": F(key)}
+    told = {
+        "what": Value(type, TextField()),
         "headline": Cast(headline, TextField()),
         "about": Cast(about, TextField()),
         "standing": Cast(standing, TextField()),
         "facts": JSONObject(**facts),
     }
     newest = ("-created_at", "-id") if at == "created_at" else ("-id",)
-    return Source(rows.order_by(*newest), columns)
+    return Source(rows.order_by(*newest), place, told)
 
 
 def _shown(row: dict[str, Any]) -> Activity:
     return {
         "id": row["key"],
-        "type": row["type"],
-        "title": TITLES.get(row["type"], {}).get(row["headline"], row["headline"]),
+        "type": row["what"],
+        "title": TITLES.get(row["what"], {}).get(row["headline"], row["headline"]),
         "description": row["about"],
         "status": row["standing"],
         "created_at": row["at"],

@@ -10,6 +10,8 @@ from django.db import connection
 from django.db.models import Count, Q
 from django.db.models.functions import TruncDate
 
+from billing import totals
+from core.ids import lowest_id
 from generation.models import Generation, Kind, State
 
 # As their addresses spell them.
@@ -27,37 +29,22 @@ _TALLY = {
 }
 Figures = dict[str, Any]
 
-# Every entry is in exactly one of the first four, so that `net` is the change of the balance.
-_CREDITS = """
-SELECT {day}
-    coalesce(sum(e.amount) FILTER (WHERE e.amount > 0), 0)::bigint AS earned,
-    coalesce(-sum(e.amount) FILTER (WHERE e.amount < 0 AND t.kind = 'spend'), 0)::bigint AS used,
-    coalesce(-sum(e.amount) FILTER (WHERE e.amount < 0 AND t.kind = 'clawback'), 0)::bigint AS refunded,
-    coalesce(-sum(e.amount) FILTER (WHERE e.amount < 0 AND t.kind NOT IN ('spend', 'clawback')), 0)::bigint AS lost,
-    coalesce(sum(e.amount), 0)::bigint AS net
-FROM billing_ledgerentry e JOIN billing_ledgertransaction t ON t.id = e.transaction_id
-WHERE e.wallet_id = (SELECT id FROM billing_wallet WHERE user_id = %(user)s AND kind = 'credits' AND unit = 'CREDIT')
-"""
-_IN_ALL = _CREDITS.format(day="")
 # A transaction's id is of the time of its birth: the entries of other days are left out before their transactions are
 # looked up. A day of grace, since some ids are made by the web machines' clocks.
-_BY_DAY = _CREDITS.format(day="(t.created_at AT TIME ZONE 'UTC')::date AS day,") + (
-    " AND e.transaction_id >= %(floor)s AND t.created_at >= %(since)s GROUP BY 1"
-)
-
-
-def credits(viewer: Any) -> Figures:
-    """All the credits that were earned, used, refunded with their money or lost otherwise, and what that leaves."""
-    [found] = _rows(_IN_ALL, {"user": viewer.pk})
-    return found
+_BY_DAY = f"""
+SELECT (t.created_at AT TIME ZONE 'UTC')::date AS day, {totals.SUMS}, sum(e.amount)::bigint AS net
+FROM billing_ledgerentry e JOIN billing_ledgertransaction t ON t.id = e.transaction_id
+WHERE e.wallet_id = {totals.WALLET} AND e.transaction_id >= %(floor)s AND t.created_at >= %(since)s
+GROUP BY 1
+"""
 
 
 def credits_by_day(viewer: Any, days: list[date]) -> list[Figures]:
-    """The same for each of the days, in UTC, oldest first."""
+    """Credits on each of the days on which they moved, in UTC, oldest first."""
     since = _start(days[0])
-    arguments = {"user": viewer.pk, "since": since, "floor": _first_id(since - timedelta(days=1))}
+    arguments = {"user": viewer.pk, "since": since, "floor": lowest_id(since - timedelta(days=1))}
     by_day = {row.pop("day"): row for row in _rows(_BY_DAY, arguments)}
-    nothing = dict.fromkeys(("earned", "used", "refunded", "lost", "net"), 0)
+    nothing = dict.fromkeys(("earned", "purchased", "used", "refunded", "lost", "net"), 0)
     return [{"date": day} | by_day.get(day, nothing) for day in days]
 
 
@@ -96,11 +83,6 @@ def _by_kind(rows: Iterable[Any]) -> Figures:
 
 def _start(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def _first_id(moment: datetime) -> str:
-    """The lowest UUIDv7 of a moment."""
-    return f"{int(moment.timestamp() * 1000) << 80:032x}"
 
 
 def _rows(sql: str, arguments: dict[str, Any]) -> list[Figures]:

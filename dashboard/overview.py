@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts import avatars as pictures
-from billing import ledger, subscriptions
+from billing import ledger, subscriptions, totals
 from billing.models import Subscription
 from billing.models.subscriptions import ENTITLED, SubscriptionState
 from core import clock
@@ -26,9 +26,9 @@ DAYS_LEFT = 7
 
 
 def everything(viewer: Any) -> dict[str, Any]:
-    """The person, their credits, subscription, avatars and jobs, and what happened last. Nine queries."""
+    """The person, their credits, subscription, avatars and jobs, and what happened last. Ten queries."""
     balance = ledger.balance(viewer.pk)
-    spending = figures.credits(viewer)
+    spending = totals.of(viewer.pk)
     limit = avatar_limit.of(viewer)
     stats = queries.avatar_stats(viewer)
     return {
@@ -41,7 +41,7 @@ def everything(viewer: Any) -> dict[str, Any]:
             "is_verified": viewer.is_verified,
             "created_at": viewer.created_at,
         },
-        "credits": asdict(balance) | {"total_earned": spending["earned"], "total_used": spending["used"]},
+        "credits": asdict(balance) | {"total_earned": spending.earned, "total_used": spending.used},
         "subscription": subscriptions.live_of(viewer),
         "avatars": stats | {"limit": limit.max_avatars, "remaining": limit.remaining},
         "content": figures.jobs(viewer),
@@ -52,7 +52,7 @@ def everything(viewer: Any) -> dict[str, Any]:
 def quick_stats(viewer: Any) -> dict[str, Any]:
     """The few numbers of a page's head. Six queries."""
     balance = ledger.balance(viewer.pk)
-    spending = figures.credits(viewer)
+    spending = totals.of(viewer.pk)
     limit = avatar_limit.of(viewer)
     jobs = figures.jobs(viewer)
     current = subscriptions.live_of(viewer)
@@ -60,8 +60,8 @@ def quick_stats(viewer: Any) -> dict[str, Any]:
     return {
         "credits": {
             "current": balance.balance,
-            "total_earned": spending["earned"],
-            "total_used": spending["used"],
+            "total_earned": spending.earned,
+            "total_used": spending.used,
         },
         "avatars": {"count": limit.current_count, "limit": limit.max_avatars},
         "content": {"generated": sum(jobs[name]["completed"] for name in figures.PLURALS.values())},

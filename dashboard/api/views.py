@@ -86,7 +86,10 @@ class DashboardViewSet(ViewSet):
     @extend_schema(
         operation_id="dashboard_activity",
         summary="What happened, newest first",
-        description="Jobs, avatars, payments, subscriptions and movements of credits, without what was deleted.",
+        description=(
+            "Jobs, avatars, payments, subscriptions, orders, calls (made and received) and movements of credits, without "
+            "what was deleted."
+        ),
         responses=serializers.ActivitySerializer(many=True),
         examples=[_ACTIVITY],
     )

@@ -146,7 +146,12 @@ class Generation(UUIDModel):
             ),
         )
         indexes = (
-            models.Index(fields=["user", "-created_at", "-id"], name="generation_job_list"),
+            # With what the dashboard counts, so that it need not read the jobs themselves.
+            models.Index(
+                fields=["user", "-created_at", "-id"],
+                include=["kind", "state", "deleted_at"],
+                name="generation_job_newest",
+            ),
             models.Index(fields=["queue", "state", "next_at"], condition=_is_open, name="generation_job_work"),
             models.Index(
                 fields=["avatar", "-created_at", "-id"],

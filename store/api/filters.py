@@ -25,9 +25,20 @@ class ProductFilter(filters.FilterSet):
         return found.filter(stock__gt=F("reserved")) if wanted else found.filter(stock=F("reserved"))
 
 
+ROLES = [("buyer", "buyer"), ("staff", "staff")]
+
+
 class OrderFilter(filters.FilterSet):
     status = filters.MultipleChoiceFilter(field_name="state", choices=OrderState.choices)
+    role = filters.ChoiceFilter(
+        choices=ROLES,
+        method="as_role",
+        label="buyer, as without it: my own. staff: everybody's, for those who ship them.",
+    )
 
     class Meta:
         model = Order
         fields: list[str] = []
+
+    def as_role(self, found: QuerySet[Order], name: str, role: str) -> QuerySet[Order]:
+        return found if role == "staff" else found.visible_to(self.request.user)  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from core.api.permissions import IsVerified, Public, staff
 from core.api.public import kept
 from core.api.serializers import refuse_fields
 from core.api.views import ViewSet
-from core.errors import Conflict
+from core.errors import Conflict, PermissionDenied
 from store import errors, orders, products, queries
 from store.api import serializers
 from store.api.filters import OrderFilter, ProductFilter
@@ -143,6 +143,9 @@ class ProductViewSet(ListModelMixin, ViewSet):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+ProcessesOrders = staff("ops", "support")
+
+
 class OrderViewSet(ListModelMixin, ViewSet):
     permission_classes = [IsVerified]
     serializer_class = serializers.OrderSerializer
@@ -150,11 +153,14 @@ class OrderViewSet(ListModelMixin, ViewSet):
     queryset = Order.objects.none()
     throttle_scopes = {"create": ["orders"]}
     errors = {
+        "list": [PermissionDenied],
         "create": [errors.OutOfStock, errors.MixedCurrencies],
         "cancel": [errors.OrderShipped, RefundNotPossible, Conflict],
     }
 
     def get_queryset(self) -> QuerySet[Order]:
+        if self.request.query_params.get("role") == "staff" and ProcessesOrders().has_permission(self.request, self):
+            return queries.everybodys_orders()
         return queries.orders(self.request.user)
 
     @extend_schema(
@@ -177,7 +183,11 @@ class OrderViewSet(ListModelMixin, ViewSet):
         where = {"Location": f"/api/v1/orders/{placed.pk}"}
         return Response(self._shown(placed.pk), status=status.HTTP_201_CREATED, headers=where)
 
-    @extend_schema(operation_id="orders_list", summary="My orders, newest first")
+    @extend_schema(
+        operation_id="orders_list",
+        summary="My orders, newest first",
+        description="As `role=staff`, ops and support list everybody's.",
+    )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
 
@@ -206,7 +216,7 @@ class OrderViewSet(ListModelMixin, ViewSet):
 
 
 class OrderStatusViewSet(ViewSet):
-    permission_classes = [staff("ops", "support")]
+    permission_classes = [ProcessesOrders]
     queryset = Order.objects.none()
     filter_backends = ()
     pagination_class = None

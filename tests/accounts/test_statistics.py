@@ -90,7 +90,7 @@ def test_the_number_of_queries_is_the_same_whatever_the_history(alice: User, set
     with CaptureQueriesContext(connection) as many:
         found = client.get(URL).json()
 
-    assert len(few) == len(many) == 5
+    assert len(few) == len(many) == 6
     assert found["generations"]["total"] == 1_001
     assert found["generations"]["success_rate"] == 1.0
 

@@ -15,15 +15,20 @@ from django.utils import timezone
 from accounts.models import User
 from billing import ledger
 from billing.models import LedgerEntry, Payment, Plan, Subscription
+from calls import calling
+from calls.models import Call
 from core import redis
 from core.ids import new_id
 from dashboard import overview
 from generation import avatars, jobs
 from generation.models import Generation, Kind, State
+from store.models import Order
 from tests import books
 from tests.billing import given
+from tests.calls import given as calls
 from tests.generation.material import avatar_of, fail, order, order_of
 from tests.people import api, make_user
+from tests.store.material import placed, product
 
 pytestmark = pytest.mark.django_db
 
@@ -239,6 +244,28 @@ def test_credits_are_of_the_day_on_which_they_moved(alice: User, monkeypatch: py
     books.check()
 
 
+def test_what_was_summed_is_kept_and_never_believed_of_another_history(alice: User) -> None:
+    def total() -> tuple[int, int]:
+        found = shown(alice, "/quick-stats")["credits"]
+        return found["total_earned"], found["total_used"]
+
+    given.bought(alice, 200)
+    assert total() == (205, 0)
+    given.spent(alice, 60)
+    assert total() == total() == (205, 60)
+    key = f"atelier:credits:{alice.pk}"
+    kept = redis.client().get(key)
+    given.spent(alice, 10)
+
+    redis.client().set(key, kept.replace('"used":60', '"used":59'))  # type: ignore[union-attr]
+    assert total() == (205, 69)  # up to there it is believed: only what came since was summed
+    redis.client().set(key, kept.replace('"transaction":"0', '"transaction":"f'))  # type: ignore[union-attr]
+    assert total() == (205, 70)  # of a database that is not this one
+    redis.client().delete(key)
+    assert total() == (205, 70)
+    books.check()
+
+
 # --- Activity ---------------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +324,32 @@ def test_everything_that_happened_is_told_once_newest_first(alice: User, bob: Us
     books.check()
 
 
+def test_orders_and_calls_are_told_to_who_has_part_in_them(alice: User, bob: User, settings: Any) -> None:
+    settings.LIVEKIT_BASE_URL = ""
+    calls.fund(alice, 20)
+    pots, tree = product(name="Pot"), product(name="Elm")
+    order = placed(alice, tree, pots)
+    call = calls.answered(alice, bob)
+    calls.passes(call, 61)
+    calling.end(user=bob, call_id=call.pk)
+
+    hers = {row["id"]: row for row in shown(alice, "/activity")["results"]}
+    his = {row["id"]: row for row in shown(bob, "/activity")["results"]}
+
+    found = hers[str(order.pk)]
+    assert (found["type"], found["title"], found["status"]) == ("order", "Order", "pending")
+    assert found["description"] == "Elm, Pot"
+    assert found["metadata"] == {"amount": 500_000, "currency": "NGN", "tracking": ""}
+    facts = {"type": "audio", "billed_s": 61, "amount": 1100, "currency": "NGN"}
+    made, received = hers[str(call.pk)], his[str(call.pk)]
+    assert (made["type"], made["title"], made["status"]) == ("call", "Call made", "completed")
+    assert made["metadata"] == facts | {"role": "caller"}
+    assert (received["title"], received["description"]) == ("Call received", "Alice")
+    assert received["metadata"] == facts | {"role": "callee"}
+    assert str(order.pk) not in his
+    books.check()
+
+
 def test_what_was_deleted_is_not_told(alice: User) -> None:
     given.bought(alice, 500)
     avatar = avatar_of(alice)
@@ -325,7 +378,7 @@ def walked(user: User, limit: int) -> list[str]:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
-def test_pages_hold_everything_once_in_one_order(alice: User, limit: int) -> None:
+def test_pages_hold_everything_once_in_one_order(alice: User, bob: User, limit: int) -> None:
     given.bought(alice, 900)
     picture = order_of(alice, Kind.IMAGE, prompt="A paper boat")
     copies(picture, 6)  # all of one moment
@@ -333,10 +386,13 @@ def test_pages_hold_everything_once_in_one_order(alice: User, limit: int) -> Non
         given.spent(alice, 3)
         payment_of(alice, created_at=picture.created_at)
     subscribed(alice, created_at=picture.created_at)
+    calls.fund(alice, 20)
+    Order.objects.filter(pk__in=[placed(alice).pk, placed(alice).pk]).update(created_at=picture.created_at)
+    Call.objects.filter(pk=calls.ringing(alice, bob).pk).update(created_at=picture.created_at)
 
     found = walked(alice, limit)
 
-    assert len(found) == len(set(found)) == 2 + 7 + 10 + 1
+    assert len(found) == len(set(found)) == 2 + 7 + 10 + 1 + 2 + 1
     assert found == walked(alice, 100)
 
 
@@ -419,7 +475,7 @@ def test_limits_are_shown_while_nothing_can_be_counted(alice: User, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("path", "queries"), [("", 9), ("/quick-stats", 6), ("/analytics", 2), ("/activity", 2), ("/limits", 4)]
+    ("path", "queries"), [("", 10), ("/quick-stats", 6), ("/analytics", 2), ("/activity", 3), ("/limits", 4)]
 )
 def test_the_number_of_queries_is_the_same_whatever_the_history(alice: User, path: str, queries: int) -> None:
     def asked(read: Callable[[], Any]) -> int:
@@ -438,6 +494,9 @@ def test_the_number_of_queries_is_the_same_whatever_the_history(alice: User, pat
         given.spent(alice, 1)
     for n in range(50):
         payment_of(alice, item=f"credits:{n + 10}")
+    placed(alice, product(stock=9), product(stock=9))
+    calls.fund(alice, 10)
+    calls.ringing(alice)
 
     many = asked(lambda: client.get(URL + path))
 

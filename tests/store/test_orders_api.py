@@ -232,6 +232,24 @@ def test_a_paid_order_is_canceled_refunded_and_restocked(alice: User) -> None:
     books.check()
 
 
+def test_only_who_ships_orders_lists_everybodys(alice: User, bob: User, ops: User, finance: User) -> None:
+    first, second, own = placed(alice), placed(bob), placed(ops)
+
+    def listed(user: User, **query: str) -> Any:
+        return api(user).get("/api/v1/orders", query)
+
+    assert [row["id"] for row in listed(ops, role="staff").json()["results"]] == [
+        str(order.pk) for order in (own, second, first)
+    ]
+    assert listed(ops, role="staff", status="shipped").json()["count"] == 0
+    assert [row["id"] for row in listed(ops, role="buyer").json()["results"]] == [str(own.pk)]
+    assert listed(ops).json()["count"] == listed(alice, role="buyer").json()["count"] == 1
+    assert [listed(user, role="staff").status_code for user in (alice, finance)] == [403, 403]
+    assert listed(alice, role="owner").status_code == 400
+    assert post(ops, f"/{first.pk}/cancel?role=staff").status_code == 404  # as staff they cancel by the status
+    books.check()
+
+
 def test_shipped_and_delivered_by_staff(alice: User, ops: User, support: User) -> None:
     tree = product(3)
     order = confirmed(alice, tree, quantity=2)
