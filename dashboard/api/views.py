@@ -87,8 +87,8 @@ class DashboardViewSet(ViewSet):
         operation_id="dashboard_activity",
         summary="What happened, newest first",
         description=(
-            "Jobs, avatars, payments, subscriptions, orders, calls (made and received) and movements of credits, without "
-            "what was deleted."
+            "Jobs, avatars, payments, subscriptions, orders, calls (made and received) and movements of credits, "
+            "without what was deleted."
         ),
         responses=serializers.ActivitySerializer(many=True),
         examples=[_ACTIVITY],
