@@ -26,23 +26,27 @@ BATCH = 100
 
 
 @audit.writes("dispute")
-def observe(payment: Payment, facts: Sequence[DisputeFact]) -> None:
-    """Apply what the gateway says of the disputes over a payment's captures.
+def observe(payment: Payment, facts: Sequence[DisputeFact], *, look: int) -> None:
+    """Apply what the gateway said of the disputes over a payment's captures, in the look of that number.
 
-    Idempotent: by the gateway's id and the state. Locks: the caller holds the payment.
+    Idempotent: by the gateway's id and the state; a look begun before the one that moved a dispute moves it no more.
+    Locks: the caller holds the payment.
     """
     attempts = {row.ref: row for row in payment.attempts.all()} if facts else {}
     for fact in {fact.ref: fact for fact in facts}.values():
         attempt = attempts.get(fact.attempt_ref)
         if attempt is None or not attempt.counts or fact.currency != attempt.currency:
             continue
-        row = _row_of(payment, attempt, fact)
+        row = _row_of(payment, attempt, fact, look)
+        if look < row.look_applied:
+            continue
+        row.look_applied = look
         _follow(row, fact)
         if row.state != fact.status.value:
             _move(payment, row, fact)
 
 
-def _row_of(payment: Payment, attempt: PaymentAttempt, fact: DisputeFact) -> Dispute:
+def _row_of(payment: Payment, attempt: PaymentAttempt, fact: DisputeFact, look: int) -> Dispute:
     found = (
         Dispute.objects.select_for_update(of=("self",), no_key=True)
         .select_related("attempt")
@@ -61,6 +65,7 @@ def _row_of(payment: Payment, attempt: PaymentAttempt, fact: DisputeFact) -> Dis
         phase=fact.phase,
         reason_code=fact.reason_code,
         respond_by=datetime.fromtimestamp(fact.respond_by, UTC) if fact.respond_by else None,
+        look_applied=look,
     )
     row.save(force_insert=True)
     reach("disputes.opened")
@@ -100,7 +105,7 @@ def _follow(row: Dispute, fact: DisputeFact) -> None:
         return
     old = {"phase": row.phase, "respond_by": row.respond_by}
     row.phase, row.respond_by = fact.phase, respond_by
-    row.save(update_fields=["phase", "respond_by", "updated_at"])
+    row.save(update_fields=["phase", "respond_by", "look_applied", "updated_at"])
     audit.record("dispute.updated", row, old=old, new={"phase": row.phase, "respond_by": respond_by})
 
 
@@ -110,7 +115,7 @@ def _move(payment: Payment, row: Dispute, fact: DisputeFact) -> None:
     if state not in DISPUTE_TRANSITIONS[old]:
         return
     row.state = state
-    row.save(update_fields=["state", "updated_at"])
+    row.save(update_fields=["state", "look_applied", "updated_at"])
     if old == DisputeState.LOST:
         _recover(payment, row)
     if fact.status is DisputeStatus.OPEN:

@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 import audit
-from billing import captures, disputes, gateways, openings, pricing, refunds
+from billing import captures, disputes, gateways, looks, openings, pricing, refunds
 from billing.errors import CurrencyNotSold, GatewayUnavailable, PaymentSettled, SignatureInvalid
 from billing.gateways.base import (
     AttemptFact,
@@ -55,11 +55,13 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a gateway says of one payment: a snapshot for each of its starts, and facts learnt elsewhere."""
+    """What a gateway says of one payment: a snapshot for each of its starts, and facts learnt elsewhere; in the look of
+    that number, which is 0 where nobody is asked."""
 
     snapshots: Sequence[tuple[PaymentStart, Snapshot]]
     refunds: Sequence[RefundFact] = ()
     disputes: Sequence[DisputeFact] = ()
+    look: int = 0
 
 
 @dataclass(slots=True)
@@ -282,19 +284,18 @@ def _reject(payment_id: uuid.UUID, error: Rejected) -> None:
 
 
 @audit.writes("payment")
-def refresh(
-    payment: Payment, *, refund_facts: Sequence[RefundFact] = (), dispute_facts: Sequence[DisputeFact] = ()
-) -> Payment:
+def refresh(payment: Payment, *, refund_facts: Sequence[RefundFact] = (), dispute_refs: Sequence[str] = ()) -> Payment:
     """The one door: ask the gateway about every start, take what is authorised, and settle what came of it.
 
-    The facts are what the caller has just fetched from the gateway.
+    The facts are what the caller has just fetched from the gateway; the disputes named are looked at in any case.
     Idempotent: by what is already noted.
     Raises: GatewayError, GatewayUnavailable.
     """
     gateway = gateways.get(payment.gateway)
     if not gateway.is_remote:
         return Payment.objects.get(pk=payment.pk)
-    looks = []
+    n = looks.begin()
+    seen = []
     for begun in payment.starts.order_by("n"):
         if begun.ref is None:
             found = gateway.find_start(begun.reference)
@@ -302,9 +303,11 @@ def refresh(
                 continue
             openings.tie(payment.pk, begun.pk, found)
             begun.ref = found.ref
-        looks.append((begun, _look(gateway, payment, begun, begun.ref)))
+        seen.append((begun, _look(gateway, payment, begun, begun.ref)))
+    known = {fact.ref for _, snapshot in seen for fact in snapshot.disputes}
+    dispute_facts = [gateway.fetch_dispute(ref) for ref in dispute_refs if ref not in known]
     reach("payments.settle.fetched")
-    return settle(payment.pk, News(looks, refund_facts, dispute_facts))
+    return settle(payment.pk, News(seen, refund_facts, dispute_facts, n))
 
 
 def _look(gateway: Gateway, payment: Payment, begun: PaymentStart, ref: str) -> Snapshot:
@@ -342,7 +345,7 @@ def settle(payment_id: uuid.UUID, news: News) -> Payment:
         seen_refunds = [fact for _, seen in news.snapshots for fact in seen.refunds]
         refunds.observe(payment, [*seen_refunds, *news.refunds])
         seen_disputes = [fact for _, seen in news.snapshots for fact in seen.disputes]
-        disputes.observe(payment, [*seen_disputes, *news.disputes])
+        disputes.observe(payment, [*seen_disputes, *news.disputes], look=news.look)
         captures.tell(payment, is_fresh=is_fresh, failed=failed)
         reach("payments.settle.posted")
     reach("payments.settle.committed")

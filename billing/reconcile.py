@@ -393,7 +393,7 @@ def look_at_dispute(gateway: Gateway, fact: DisputeFact) -> Payment | None:
     """
     payment = _payment_behind(gateway, fact.attempt_ref)
     if payment is not None:
-        return payments.refresh(payment, dispute_facts=[fact])
+        return payments.refresh(payment, dispute_refs=[fact.ref])
     _file_unknown(gateway, BreakKind.UNKNOWN_DISPUTE, fact)
     return None
 

@@ -137,6 +137,7 @@ class Dispute(UUIDModel):
     returned = models.PositiveIntegerField(default=0, help_text="Credits given back because it was won after all.")
     lost = models.BigIntegerField(default=0)
     applied = models.BigIntegerField(default=0)
+    look_applied = models.PositiveBigIntegerField(default=0, help_text="The latest look at the gateway that moved it.")
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

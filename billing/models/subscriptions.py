@@ -130,8 +130,9 @@ class Subscription(UUIDModel):
     ended_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(auto_now=True)
     next_check_at = models.DateTimeField(null=True, help_text="When the gateway is asked again.")
-    looks = models.PositiveBigIntegerField(default=0, help_text="Looks at the gateway that were begun.")
-    look_applied = models.PositiveBigIntegerField(default=0, help_text="The latest of them that this row shows.")
+    look_applied = models.PositiveBigIntegerField(
+        default=0, help_text="The latest look at the gateway that this row shows."
+    )
 
     objects: ClassVar[SubscriptionQuerySet] = SubscriptionQuerySet.as_manager()  # type: ignore[assignment]
 

@@ -14,7 +14,7 @@ from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 import audit
-from billing import gateways, payments
+from billing import gateways, looks, payments
 from billing.errors import GatewayUnavailable
 from billing.gateways import stripe_subscriptions as stripe
 from billing.gateways.base import GatewayError
@@ -72,7 +72,8 @@ def refresh(row: Subscription) -> Subscription:
 
 def _catch_up(subscription_id: uuid.UUID, ref: str) -> tuple[Subscription, stripe.SubscriptionFact, Invoices]:
     """One look: what was paid is settled before our row is brought up to it."""
-    n, fact, invoices = _look(subscription_id, ref)
+    n = looks.begin()
+    fact, invoices = stripe.fetch(ref)
     for invoice in invoices:
         payment = take(subscription_id, invoice)
         if payment is not None and not payment.is_paid:
@@ -80,17 +81,6 @@ def _catch_up(subscription_id: uuid.UUID, ref: str) -> tuple[Subscription, strip
             payments.refresh(payment)
     reach("subscriptions.invoices.settled")
     return _apply(subscription_id, fact, n), fact, invoices
-
-
-def _look(subscription_id: uuid.UUID, ref: str) -> tuple[int, stripe.SubscriptionFact, Invoices]:
-    """What the gateway says, and the number of this look: one begun before another must not be applied after it."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE billing_subscription SET looks = looks + 1 WHERE id = %s RETURNING looks", [subscription_id]
-        )
-        (n,) = cursor.fetchone()
-    fact, invoices = stripe.fetch(ref)
-    return n, fact, invoices
 
 
 def _find(row: Subscription) -> str:

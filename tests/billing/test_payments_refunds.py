@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from pytest_django import Settings
 
 from accounts.models import User
 from audit.models import AuditLog
-from billing import disputes, ledger, payments, refunds
+from billing import disputes, ledger, looks, payments, refunds
 from billing.errors import RefundNotPossible
+from billing.gateways.base import DisputeStatus
 from billing.models import Break, Debt, Dispute, Freeze, Payment, Refund
 from tests import books
 from tests.billing.buying import available, bought, fresh, pay, priced, start, together
@@ -366,9 +368,6 @@ def test_a_closed_inquiry_without_a_deduction_is_a_win(alice: User, sandbox: Run
 
 
 def test_a_verdict_that_turns_is_followed_both_ways(alice: User, sandbox: RunningSandbox) -> None:
-    from dataclasses import replace
-
-    from billing.gateways.base import DisputeStatus
 
     payment = bought(sandbox, alice)
     spent(alice, 35)
@@ -386,10 +385,28 @@ def test_a_verdict_that_turns_is_followed_both_ways(alice: User, sandbox: Runnin
         (replace(fact, phase="arbitration"), ("disputed", 0, 0, 0, 0), 0),
         (won, ("succeeded", 0, 0, 0, 0), 70),
     ):
-        payments.settle(payment.pk, payments.News([], (), [told]))
+        payments.settle(payment.pk, payments.News([], (), [told], looks.begin()))
         assert figures(payment) == expected
         assert available(alice) == credits
         books.check()
+
+
+@pytest.mark.parametrize("stale", [DisputeStatus.OPEN, DisputeStatus.LOST])
+def test_a_dispute_that_is_won_is_not_undone_by_a_look_begun_earlier(
+    alice: User, sandbox: RunningSandbox, stale: DisputeStatus
+) -> None:
+    payment = bought(sandbox, alice)
+    sandbox.gateway("payments", capture_of(payment), "dispute")
+    ref = look_at_dispute(sandbox, payment).ref
+    before = replace(_gateway().fetch_dispute(ref), status=stale, lost=49_900 if stale is DisputeStatus.LOST else 0)
+    number = looks.begin()
+    sandbox.gateway("disputes", ref, "win")
+    payments.refresh(payment)
+
+    payments.settle(payment.pk, payments.News([], (), [before], number))
+
+    assert (Dispute.objects.get().state, available(alice)) == ("won", 105)
+    books.check()
 
 
 def test_a_dispute_over_a_second_capture_leaves_the_credits_alone(alice: User, sandbox: RunningSandbox) -> None:

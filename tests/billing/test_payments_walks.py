@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from accounts.models import User
-from billing import disputes, ledger, payments
+from billing import disputes, ledger, looks, payments
 from billing.errors import DebtOutstanding, InsufficientCredits
 from billing.gateways.base import (
     AttemptFact,
@@ -21,7 +21,7 @@ from billing.gateways.base import (
     Snapshot,
     StartFact,
 )
-from billing.models import LedgerTransaction, Payment, PaymentStart
+from billing.models import Dispute, LedgerTransaction, Payment, PaymentStart
 from billing.models.payments import PAID
 from tests import books
 from tests.billing.buying import fresh, order_of, start
@@ -154,15 +154,18 @@ def walk(user: User, seed: int) -> None:
     payment = start(user)
     begun = PaymentStart.objects.get(payment=payment)
     gateway = Gateway(StartFact(order_of(payment), begun.reference, begun.amount, begun.currency), dice)
-    told: list[Snapshot] = []
+    told: list[tuple[int, Snapshot]] = []
     holds: list[str] = []
     was_paid = False
     for _ in range(STEPS):
         gateway.step()
-        told.append(gateway.snapshot())
-        # Mostly the newest, sometimes one of those before, sometimes again.
-        for snapshot in (dice.choice(told[-4:]), told[-1])[dice.randrange(2) :]:
-            payments.settle(payment.pk, payments.News([(begun, snapshot)]))
+        told.append((looks.begin(), gateway.snapshot()))
+        # The newest, sometimes one of those before, in any order, sometimes again.
+        news = [told[-1], *dice.choices(told[-4:], k=dice.randrange(2))]
+        for look, snapshot in dice.sample(news, len(news)):
+            payments.settle(payment.pk, payments.News([(begun, snapshot)], look=look))
+        for dispute in Dispute.objects.filter(payment=payment):
+            assert dispute.state == gateway.disputes[dispute.ref].status.value
         customer_acts(user, dice, holds)
         disputes.tend()
         row = fresh(payment)
@@ -170,7 +173,7 @@ def walk(user: User, seed: int) -> None:
         was_paid = row.state in PAID
         books.check()
 
-    payments.settle(payment.pk, payments.News([(begun, gateway.snapshot())]))
+    payments.settle(payment.pk, payments.News([(begun, gateway.snapshot())], look=looks.begin()))
     row = fresh(payment)
     assert LedgerTransaction.objects.filter(key=f"payment:{payment.pk}:grant").count() == (row.fulfilment != "none")
     assert row.taken == row.due()
