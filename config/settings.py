@@ -251,6 +251,10 @@ INBOX_HANDLERS: dict[str, dict[str, str]] = {
         "verify": "calls.livekit.verify_webhook",
         "handle": "calls.webhooks.handle",
     },
+    "email": {
+        "verify": "notifications.sender.verify_webhook",
+        "handle": "notifications.webhooks.handle",
+    },
 }
 USER_REGISTERED = ["billing.ledger.open_wallets"]
 EMAIL_VERIFIED = ["billing.grants.sign_up"]
@@ -479,11 +483,18 @@ SIGNED_URL_S = env.int("SIGNED_URL_S", default=3600)
 # --- Mail ---------------------------------------------------------------------------------------------------------
 
 EMAIL_URL = env.str("EMAIL_URL", default=f"smtp://127.0.0.1:{SANDBOX_SMTP_PORT}" if SANDBOX_ENABLED else "")
-if EMAIL_URL:
+EMAIL_SENDER = EMAIL_URL.removeprefix("anymail://") if EMAIL_URL.startswith("anymail://") else ""
+if EMAIL_SENDER:
+    EMAIL_BACKEND = f"anymail.backends.{EMAIL_SENDER}.EmailBackend"
+elif EMAIL_URL:
     vars().update(env.email_url_config(EMAIL_URL))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
 EMAIL_TIMEOUT = 10
+EMAIL_WEBHOOK_SECRET = secret("EMAIL_WEBHOOK_SECRET")  # user:password, with which the sender calls us
+# The sender's keys, as Anymail names them. What one of them cannot do (tags, say) must not keep a mail back.
+ANYMAIL = {"IGNORE_UNSUPPORTED_FEATURES": True, **env.json("ANYMAIL", default={})}
+ANYMAIL |= {"WEBHOOK_SECRET": EMAIL_WEBHOOK_SECRET}
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Atelier <no-reply@example.test>")
 
 

@@ -41,6 +41,8 @@ def unsafe_settings() -> list[tuple[str, str]]:
     ):
         if key and not getattr(settings, f"{provider}_WEBHOOK_SECRET"):
             wrong.append((f"{provider} has a key but no webhook secret", f"set {provider}_WEBHOOK_SECRET"))
+    if settings.EMAIL_SENDER and ":" not in settings.EMAIL_WEBHOOK_SECRET:
+        wrong.append(("the mail sender has no webhook secret", "set EMAIL_WEBHOOK_SECRET to user:password"))
     if not settings.MFA_REQUIRED:
         wrong.append(("staff sign in without a second factor", "unset MFA_REQUIRED"))
     if not settings.RATELIMIT_ENABLE:

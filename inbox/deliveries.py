@@ -33,6 +33,8 @@ MAX_ATTEMPTS = 8
 KEEP = timedelta(days=90)
 # A token of ours in the address that a provider calls: verifiers see it among the headers, handlers in the event.
 ECHO = "x-callback-token"
+# Where a handler finds the events of a body that is a list of them.
+LIST = "events of a list"
 _KEPT_HEADERS = (
     *("content-type", "user-agent", "x-razorpay-event-id", "stripe-signature", "magic-hour-event-timestamp"),
     *("x-webhook-timestamp", ECHO),
@@ -80,7 +82,7 @@ def receive(provider: str, headers: Mapping[str, str], body: bytes, *, token: st
         raise WebhookInvalid
     event = _parse(body)
     if event is None:
-        raise WebhookInvalid("The body is signed, but it is not a JSON object.")
+        raise WebhookInvalid("The body is signed, but it is neither a JSON object nor a list.")
     with transaction.atomic():
         row_id, is_new = _store(provider, headers, body, event, is_stale=verdict is Verdict.STALE)
         if is_new:
@@ -99,6 +101,8 @@ def _parse(body: bytes) -> dict[str, Any] | None:
         event = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+    if isinstance(event, list) and event:
+        return {LIST: event}
     return event if isinstance(event, dict) else None
 
 

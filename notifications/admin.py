@@ -1,25 +1,60 @@
-"""The outbox in the ops console: read-only, with each mail as its reader sees it, secrets left out."""
+"""The outbox in the ops console: each mail as its reader sees it, secrets left out, what became of it, and resending;
+and the addresses that nothing more is sent to.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.views.decorators.clickjacking import xframe_options_sameorigin
+from unfold.admin import TabularInline
+from unfold.enums import ActionVariant
 
-from core.admin import ReadOnlyModelAdmin
+from core.admin import ModelAdmin, ReadOnlyModelAdmin, act
+from notifications import outbox, suppressions
 from notifications.mails import TEMPLATES
-from notifications.models import Mail, Refusal
+from notifications.models import Mail, MailEvent, MailState, Refusal, Suppression, SuppressionReason
 from notifications.rendering import preview
+
+
+class DeadLetters(admin.SimpleListFilter):
+    """What did not reach anybody and nobody has sent again."""
+
+    title = "dead letters"
+    parameter_name = "dead"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Not arrived, not sent again")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Mail]) -> QuerySet[Mail]:
+        if self.value() != "1":
+            return queryset
+        return queryset.filter(state__in=[MailState.FAILED, MailState.BOUNCED], resent_as__isnull=True)
+
+
+class MailEventInline(TabularInline):
+    model = MailEvent
+    fields = ["at", "kind", "words"]
+    readonly_fields = fields
+    ordering = ["at"]
+    can_delete = False
+    max_num = 0
+    verbose_name_plural = "What the sender told"
 
 
 @admin.register(Mail)
 class MailAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "name", "to", "state", "attempts", "sent_at", "error_code"]
-    list_filter = ["state", "name"]
+    list_filter = [DeadLetters, "state", "name"]
+    inlines = [MailEventInline]
+    actions_detail = ["resend"]
     search_fields = ["to__exact", "cause__exact"]
     search_help_text = "The whole address or the whole cause"
     ordering = ["-created_at"]
@@ -38,6 +73,7 @@ class MailAdmin(ReadOnlyModelAdmin):
                     "handed_over_at",
                     "sent_at",
                     "provider_message_id",
+                    "resends",
                     "purged_at",
                 ]
             },
@@ -47,6 +83,19 @@ class MailAdmin(ReadOnlyModelAdmin):
     def get_urls(self) -> list[Any]:
         own = path("<uuid:pk>/preview/", self.admin_site.admin_view(self.preview), name="notifications_mail_preview")
         return [own, *super().get_urls()]
+
+    def is_apt(self, act: str, found: Mail) -> bool:
+        return not outbox.why_not_again(found) and not Mail.objects.filter(resends=found).exists()
+
+    @act(
+        "Send again",
+        permission="notifications.resend_mail",
+        explanation="Queues what it said once more, to the address that its reader has now. They may get it twice.",
+        variant=ActionVariant.PRIMARY,
+    )
+    def resend(self, request: HttpRequest, mail: Mail, given: dict[str, Any]) -> str:
+        again = outbox.resend(mail, actor=_actor(request), reason=given["reason"])
+        return f"Queued again, to {again.to}."
 
     @admin.display(description="body")
     def body(self, mail: Mail) -> str:
@@ -82,3 +131,64 @@ class RefusalAdmin(ReadOnlyModelAdmin):
     list_select_related = ["user"]
     search_fields = ["user__email__exact"]
     ordering = ["-id"]
+
+
+@admin.register(MailEvent)
+class MailEventAdmin(ReadOnlyModelAdmin):
+    list_display = ["at", "kind", "mail", "words"]
+    list_select_related = ["mail"]
+    list_filter = ["kind"]
+    search_fields = ["mail__id__exact", "mail__to__exact"]
+    search_help_text = "The whole id or address of a mail"
+    ordering = ["-id"]
+
+
+class SuppressionForm(forms.ModelForm):
+    class Meta:
+        model = Suppression
+        fields = ("email", "words")
+        labels = {"words": "Reason"}
+        help_texts = {"email": "", "words": "Why nothing more may be sent there."}
+
+    def clean_email(self) -> str:
+        return str(self.cleaned_data["email"]).casefold()
+
+
+@admin.register(Suppression)
+class SuppressionAdmin(ReadOnlyModelAdmin):
+    """Rows come from bounces, complaints and staff; staff lift them."""
+
+    list_display = ["created_at", "email", "reason", "words", "mail"]
+    list_select_related = ["mail"]
+    list_filter = ["reason"]
+    search_fields = ["email__exact"]
+    search_help_text = "The whole address"
+    ordering = ["-created_at"]
+    actions_detail = ["lift"]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(ModelAdmin.has_add_permission(self, request))
+
+    def get_form(self, request: HttpRequest, obj: Suppression | None = None, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, **kwargs | ({} if obj else {"form": SuppressionForm}))
+
+    def get_fields(self, request: HttpRequest, obj: Suppression | None = None) -> Any:
+        return ["created_at", "email", "reason", "words", "mail"] if obj else ["email", "words"]
+
+    def save_model(self, request: HttpRequest, obj: Suppression, form: Any, change: bool) -> None:
+        obj.pk = suppressions.add(obj.email, SuppressionReason.STAFF, words=obj.words, actor=_actor(request)).pk
+
+    @act(
+        "Lift",
+        permission="notifications.lift_suppression",
+        explanation="Lets the address have all its mail again.",
+        variant=ActionVariant.PRIMARY,
+    )
+    def lift(self, request: HttpRequest, row: Suppression, given: dict[str, Any]) -> str:
+        suppressions.lift(row, actor=_actor(request), reason=given["reason"])
+        return "Lifted."
+
+
+def _actor(request: HttpRequest) -> AbstractBaseUser:
+    assert isinstance(request.user, AbstractBaseUser)
+    return request.user

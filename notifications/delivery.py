@@ -26,9 +26,9 @@ import audit
 from core import jobs
 from core.ids import new_id
 from core.killpoints import reach
-from notifications import preferences
-from notifications.failures import Failure, classify
-from notifications.models import Mail, MailState
+from notifications import preferences, suppressions
+from notifications.failures import Failure, classify, is_final
+from notifications.models import Mail, MailState, SuppressionReason
 from notifications.rendering import Rendered, render
 
 log = structlog.get_logger("mail")
@@ -110,8 +110,8 @@ def _claim() -> Mail | None:
 
 def _deliver(mail: Mail, server: BaseEmailBackend) -> bool:
     """Send one claimed mail and write down what came of it. Answers whether the server can take another."""
-    if preferences.is_refused(mail.user_id, mail.name):
-        _suppress(mail)
+    if refusal := _refusal(mail):
+        _suppress(mail, *refusal)
         return True
     try:
         rendered = render(mail)
@@ -140,6 +140,15 @@ def _deliver(mail: Mail, server: BaseEmailBackend) -> bool:
     return True
 
 
+def _refusal(mail: Mail) -> tuple[str, str] | None:
+    """Why it must not leave, as code and words."""
+    if preferences.is_refused(mail.user_id, mail.name):
+        return "unsubscribed", ""
+    if (row := suppressions.against(mail)) is not None:
+        return f"address_{row.reason}", row.words
+    return None
+
+
 def _message(mail: Mail, rendered: Rendered, server: BaseEmailBackend) -> EmailMultiAlternatives:
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
     message = EmailMultiAlternatives(
@@ -160,6 +169,8 @@ def _message(mail: Mail, rendered: Rendered, server: BaseEmailBackend) -> EmailM
     # For Anymail's backends, whose tracking events come back with it.
     message.metadata = {"mail_id": str(mail.pk)}  # type: ignore[attr-defined]
     message.tags = [mail.name]  # type: ignore[attr-defined]
+    # Whether people open our mails is theirs, and a link that signs somebody in leads through nobody else's server.
+    message.track_opens = message.track_clicks = False  # type: ignore[attr-defined]
     return message
 
 
@@ -208,6 +219,8 @@ def _note_failure(mail: Mail, error: Exception, failure: Failure) -> None:
             _retry(mail, "refused", error)
         case Failure.BOUNCED:
             _fail(mail, MailState.BOUNCED, failure.value, _words(error))
+            if is_final(error):
+                suppressions.add(mail.to, SuppressionReason.BOUNCED, words=_words(error), mail=mail)
         case _:
             _fail(mail, MailState.FAILED, failure.value, _words(error))
 
@@ -240,14 +253,14 @@ def _fail(mail: Mail, state: MailState, code: str, words: str) -> None:
     log.error("mail_failed", mail=str(mail.pk), name=mail.name, code=code, attempts=mail.attempts)
 
 
-def _suppress(mail: Mail) -> None:
-    """Its reader has unsubscribed since it was queued, or before."""
+def _suppress(mail: Mail, code: str, words: str) -> None:
+    """Its reader, or their mailbox, has said no since it was queued, or before."""
     with transaction.atomic():
         changed = Mail.objects.filter(pk=mail.pk, state=MailState.SENDING, lease_token=mail.lease_token).update(
-            state=MailState.SUPPRESSED, error_code="unsubscribed", lease_token=None, lease_until=None
+            state=MailState.SUPPRESSED, error_code=code, error=words, lease_token=None, lease_until=None
         )
         if changed:
-            audit.record("email.suppressed", mail, metadata=_facts(mail), user=mail.user_id)
+            audit.record("email.suppressed", mail, metadata={**_facts(mail), "code": code}, user=mail.user_id)
 
 
 def _facts(mail: Mail) -> dict[str, Any]:
@@ -287,22 +300,29 @@ def recover_lapsed() -> int:
 
 
 def purge() -> int:
-    """Forget what old mails said: context, subject and error go after KEEP_DAYS, the row and its state stay.
+    """Forget what old mails said after KEEP_DAYS: context, subject, the servers' words. Rows and states stay.
 
     Idempotent: a purged mail is not looked at again.
     """
     with database.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE notifications_mail
-            SET context = '{}', subject = '', error = '', purged_at = statement_timestamp()
-            WHERE id IN (
-                SELECT id FROM notifications_mail
-                WHERE purged_at IS NULL AND created_at < statement_timestamp() - make_interval(days => %s)
-                    AND state NOT IN ('queued', 'sending')
-                ORDER BY created_at LIMIT 5000 FOR UPDATE SKIP LOCKED
+            WITH purged AS (
+                UPDATE notifications_mail
+                SET context = '{}', subject = '', error = '', purged_at = statement_timestamp()
+                WHERE id IN (
+                    SELECT id FROM notifications_mail
+                    WHERE purged_at IS NULL AND created_at < statement_timestamp() - make_interval(days => %s)
+                        AND state NOT IN ('queued', 'sending')
+                    ORDER BY created_at LIMIT 5000 FOR UPDATE SKIP LOCKED
+                )
+                RETURNING id
+            ), hushed AS (
+                UPDATE notifications_mailevent SET words = '' WHERE mail_id IN (SELECT id FROM purged)
             )
+            SELECT count(*) FROM purged
             """,
             [KEEP_DAYS],
         )
-        return int(cursor.rowcount)
+        (count,) = cursor.fetchone()
+        return int(count)

@@ -38,6 +38,21 @@ def classify(error: Exception, *, has_begun: bool) -> Failure:
     return Failure.UNKNOWN if has_begun else Failure.RETRY
 
 
+def is_final(error: Exception) -> bool:
+    """Whether the server says that there is no such mailbox. Other refusals may be about us: a policy, a relay's rule.
+
+    Source: RFC 3463, 3.2 (5.1.1), and RFC 7505 (5.1.10).
+    """
+    if not isinstance(error, smtplib.SMTPRecipientsRefused):
+        return False
+    replies = [reply if isinstance(reply, str) else reply.decode(errors="replace") for _, reply in _refusals(error)]
+    return bool(replies) and all(reply.split(maxsplit=1)[:1] in (["5.1.1"], ["5.1.10"]) for reply in replies)
+
+
+def _refusals(error: smtplib.SMTPRecipientsRefused) -> list[tuple[int, bytes | str]]:
+    return list(error.recipients.values())
+
+
 def _of_api(error: AnymailAPIError) -> Failure:
     status = error.status_code
     if status is None:

@@ -10,25 +10,33 @@ class Template:
     """A folder of templates/email/ and the context keys its caller has to give (plain JSON; amounts as shown).
 
     `made` are secret keys that settings.MAIL_SECRETS makes at rendering; they are never stored or shown to staff.
+    Essential are those by which people get into their account, or learn that somebody else has: they go to
+    suppressed addresses, too.
     """
 
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     made: frozenset[str] = frozenset()
+    is_essential: bool = False
+
+    @property
+    def leads_once(self) -> bool:
+        """Whether it carries a link that works once, for a while: not a mail to send again, but to ask for anew."""
+        return "link" in self.made
 
 
-def _template(required: str = "", optional: str = "", made: str = "") -> Template:
-    return Template(frozenset(required.split()), frozenset(optional.split()), frozenset(made.split()))
+def _template(required: str = "", optional: str = "", made: str = "", *, essential: bool = False) -> Template:
+    return Template(frozenset(required.split()), frozenset(optional.split()), frozenset(made.split()), essential)
 
 
 TEMPLATES: dict[str, Template] = {
     "welcome": _template(optional="first_name"),
-    "verify-email": _template(required="verification_id", made="link"),
-    "mfa-changed": _template(required="change", optional="reason"),
-    "confirm-email": _template(required="change_id", made="link"),
-    "email-changed": _template(required="at"),
-    "password-reset": _template(required="reset_id", made="link"),
-    "password-changed": _template(required="at device ip"),
+    "verify-email": _template(required="verification_id", made="link", essential=True),
+    "mfa-changed": _template(required="change", optional="reason", essential=True),
+    "confirm-email": _template(required="change_id", made="link", essential=True),
+    "email-changed": _template(required="at", essential=True),
+    "password-reset": _template(required="reset_id", made="link", essential=True),
+    "password-changed": _template(required="at device ip", essential=True),
     "payment-confirmation": _template(required="payment_id amount goods currency date"),
     "payment-failed": _template(required="payment_id amount reason"),
     "refund": _template(required="payment_id refund_id amount goods way reason consequence"),
@@ -47,7 +55,7 @@ TEMPLATES: dict[str, Template] = {
     "order-canceled": _template(required="order_id items amount reason", optional="refunded"),
     "call-summary": _template(required="call_id recipient duration cost date"),
     "export-ready": _template(required="days"),
-    "account-deleted": _template(optional="first_name"),
+    "account-deleted": _template(optional="first_name", essential=True),
     "credit-low-warning": _template(required="remaining"),
 }
 
@@ -59,6 +67,10 @@ OPTIONAL: dict[str, str] = {
     "call-summary": "that sum up a call",
     "generation-completed": "about finished pictures and videos",
 }
+
+
+def is_essential(name: str) -> bool:
+    return name in TEMPLATES and TEMPLATES[name].is_essential
 
 
 def check(name: str, context: dict[str, object]) -> None:

@@ -8,16 +8,22 @@ from core.metrics import counted
 
 
 def families() -> Iterator[Metric]:
-    """Mails by template and state, and how long the oldest due one has waited."""
+    """Mails by template and state, what nobody gets any more, and how long the oldest due one has waited."""
     yield from counted(
-        "mails",
+        "emails_total",
         "Mails of the last 90 days, by template and state",
         ["name", "state"],
         "SELECT name, state, count(*) FROM notifications_mail"
         " WHERE created_at > statement_timestamp() - interval '90 days' GROUP BY 1, 2",
     )
     yield from counted(
-        "mails_lag_seconds",
+        "emails_suppressed_addresses",
+        "Addresses that get essential mail only, by reason",
+        ["reason"],
+        "SELECT reason, count(*) FROM notifications_suppression GROUP BY 1",
+    )
+    yield from counted(
+        "emails_lag_seconds",
         "How long the oldest due mail has waited",
         [],
         "SELECT coalesce(extract(epoch FROM statement_timestamp() - min(next_at)), 0) FROM notifications_mail"

@@ -30,10 +30,13 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     MailState.SENT: frozenset(
         {MailState.DELIVERED, MailState.DEFERRED, MailState.BOUNCED, MailState.COMPLAINED, MailState.FAILED}
     ),
-    MailState.DEFERRED: frozenset({MailState.DELIVERED, MailState.BOUNCED, MailState.FAILED}),
+    MailState.DEFERRED: frozenset({MailState.DELIVERED, MailState.BOUNCED, MailState.COMPLAINED, MailState.FAILED}),
     MailState.DELIVERED: frozenset({MailState.COMPLAINED, MailState.BOUNCED}),
-    MailState.FAILED: frozenset({MailState.SENT}),  # the server's late answer to a hand-over given up as unknown
-    MailState.BOUNCED: frozenset(),
+    # What came of a hand-over that was given up as unknown: by the server's late answer, or by the sender's events.
+    MailState.FAILED: frozenset(
+        {MailState.SENT, MailState.DELIVERED, MailState.DEFERRED, MailState.BOUNCED, MailState.COMPLAINED}
+    ),
+    MailState.BOUNCED: frozenset({MailState.COMPLAINED}),
     MailState.COMPLAINED: frozenset(),
     MailState.SUPPRESSED: frozenset(),
 }
@@ -69,8 +72,17 @@ class Mail(UUIDModel):
     error_code = models.CharField(max_length=32, blank=True)
     error = models.CharField(max_length=500, blank=True)
     purged_at = models.DateTimeField(null=True, blank=True)
+    resends = models.OneToOneField(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="resent_as",
+        help_text="The mail that staff had sent once more by this one.",
+    )
 
     class Meta:
+        permissions = (("resend_mail", "Can send a mail once more"), ("try_mail", "Can send a sample to themselves"))
         constraints = (
             models.CheckConstraint(
                 condition=models.Q(state__in=[state.value for state in MailState]),
@@ -86,6 +98,11 @@ class Mail(UUIDModel):
             models.Index(fields=["lease_until"], condition=models.Q(state="sending"), name="notifications_mail_leased"),
             models.Index(fields=["user", "-created_at"], name="notifications_mail_of_user"),
             models.Index(fields=["-created_at"], name="notifications_mail_newest"),
+            models.Index(
+                fields=["provider_message_id"],
+                condition=~models.Q(provider_message_id=""),
+                name="notifications_mail_at_sender",
+            ),
             models.Index(
                 fields=["created_at"],
                 condition=models.Q(purged_at__isnull=True),
@@ -108,3 +125,51 @@ class Refusal(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.user_id} without {self.name}"
+
+
+class EventKind(models.TextChoices):
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    REJECTED = "rejected", "not sent on by the sender"
+    OPENED = "opened"
+    UNSUBSCRIBED = "unsubscribed", "unsubscribed at the sender"
+
+
+class MailEvent(UUIDModel):
+    """What the sender told of a mail that it took from us, once each."""
+
+    mail = models.ForeignKey(Mail, on_delete=models.CASCADE, related_name="events", db_index=False)
+    kind = models.CharField(max_length=12, choices=EventKind)
+    at = models.DateTimeField(help_text="By the sender's clock.")
+    words = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["mail", "kind", "at"], name="notifications_event_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.at:%Y-%m-%d %H:%M}"
+
+
+class SuppressionReason(models.TextChoices):
+    BOUNCED = "bounced", "there is no such mailbox"
+    COMPLAINED = "complained", "its reader called our mail spam"
+    STAFF = "staff"
+
+
+class Suppression(UUIDModel):
+    """An address that gets no mail but what keeps an account its owner's (mails.Template.is_essential)."""
+
+    email = models.EmailField(unique=True, help_text="As in Mail.to.")
+    reason = models.CharField(max_length=10, choices=SuppressionReason)
+    words = models.CharField(max_length=500, blank=True, help_text="The server's, or those of whoever asked for it.")
+    mail = models.ForeignKey(
+        Mail, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", help_text="What brought it about."
+    )
+
+    class Meta:
+        permissions = (("lift_suppression", "Can let an address have mail again"),)
+
+    def __str__(self) -> str:
+        return f"{self.email}: {self.get_reason_display()}"

@@ -12,9 +12,10 @@ from django.db.models.functions import Now
 
 import audit
 from core import jobs
+from core.errors import Conflict
 from core.ids import new_id
 from notifications import mails
-from notifications.models import Mail, MailState
+from notifications.models import Mail, MailEvent, MailState, Suppression
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -66,6 +67,46 @@ def enqueue(
     return Mail.objects.get(pk=row[0])
 
 
+def why_not_again(mail: Mail) -> str:
+    """Why staff cannot send this mail once more, in words; empty when they can."""
+    if mail.state in (MailState.QUEUED, MailState.SENDING, MailState.DEFERRED):
+        return "It is still on its way."
+    if mail.purged_at is not None or mail.name not in mails.TEMPLATES:
+        return "What it said is forgotten."
+    if mails.TEMPLATES[mail.name].leads_once:
+        return "Its link works once, for a while; a new one has to be asked for."
+    if mail.error_code == "withdrawn":
+        return "Its reader has left."
+    return ""
+
+
+@audit.writes("mail")
+def resend(mail: Mail, *, actor: AbstractBaseUser, reason: str) -> Mail:
+    """Queue once more what a mail said: to where its reader is now, or to where it went if it had no other.
+
+    Idempotent: a mail is resent once; what came of that can be resent in its turn.
+    Locks: the mail.
+    Enqueues: notifications.deliver
+    Raises: Conflict for one that cannot be.
+    """
+    with transaction.atomic():
+        mail = Mail.objects.select_for_update(of=("self",), no_key=True).select_related("user").get(pk=mail.pk)
+        if why := why_not_again(mail):
+            raise Conflict(why)
+        if (earlier := Mail.objects.filter(resends=mail).first()) is not None:
+            return earlier
+        # What tells a former mailbox that it is one must go there.
+        to = mail.to if mail.user is None or mail.name == "email-changed" else getattr(mail.user, "email", mail.to)
+        again = enqueue(mail.name, cause=f"again:{mail.pk}", context=mail.context, user=mail.user, to=to)
+        if again is None:
+            raise Conflict("Its reader has left.")
+        Mail.objects.filter(pk=again.pk).update(resends=mail)
+        audit.record(
+            "email.resent", mail, metadata={"as": again.pk, "reason": reason}, user=mail.user_id, actor_id=actor.pk
+        )
+    return again
+
+
 @audit.writes("mail")
 def withdraw(user_id: uuid.UUID) -> int:
     """Take back the person's mails that have not begun to leave, in the caller's transaction. Answers how many.
@@ -91,6 +132,9 @@ def forget(user_id: uuid.UUID) -> bool:
     """
     mine = Mail.objects.filter(user_id=user_id)
     with transaction.atomic():
+        # Only where they were: anybody may have entered the address that a confirmation went to.
+        Suppression.objects.filter(email__in=mine.exclude(name="confirm-email").values("to")).delete()
+        MailEvent.objects.filter(mail__user_id=user_id).exclude(words="").update(words="")
         over = mine.exclude(state__in=[MailState.QUEUED, MailState.SENDING])
         count = over.exclude(to=f"{user_id}@{NOBODY}").update(
             to=f"{user_id}@{NOBODY}", context={}, subject="", error="", purged_at=Now()

@@ -126,7 +126,7 @@ SEEN = {
         "billing": MONEY,
         "calls": "call",
         "generation": f"{JOBS} operation",
-        "notifications": "mail",
+        "notifications": "mail mailevent suppression",
         "wearables": "wearable selection customization",
         "store": "product order orderline",
     },
@@ -136,7 +136,7 @@ SEEN = {
         "billing": f"{MONEY} plan break gatewaycursor bookcheck promospending",
         "calls": "call",
         "generation": "generation operation",
-        "notifications": "mail",
+        "notifications": "mail mailevent",
         "store": "product order orderline",
     },
     "ops": {
@@ -147,12 +147,20 @@ SEEN = {
         "core": "storedobject idempotencykey",
         "generation": f"{JOBS} operation blockedterm",
         "inbox": "delivery",
-        "notifications": "mail",
+        "notifications": "mail mailevent suppression",
         "wearables": "wearable import former",
         "store": "product order orderline",
     },
 }
-ADDED = {"ops": {"generation": "operation blockedterm", "wearables": "wearable", "store": "product"}}
+ADDED = {
+    "support": {"notifications": "suppression"},
+    "ops": {
+        "generation": "operation blockedterm",
+        "notifications": "suppression",
+        "wearables": "wearable",
+        "store": "product",
+    },
+}
 # act → whose button it is
 ACTS = {
     "accounts_user_suspend": {"support"},
@@ -173,6 +181,8 @@ ACTS = {
     "generation_generation_take_down": {"support", "ops"},
     "generation_report_take_down": {"support", "ops"},
     "generation_report_dismiss": {"support", "ops"},
+    "notifications_mail_resend": {"support", "ops"},
+    "notifications_suppression_lift": {"support", "ops"},
     "store_order_ship": {"support", "ops"},
     "store_order_deliver": {"support", "ops"},
     "store_order_cancel": {"support", "ops"},

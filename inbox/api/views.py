@@ -32,7 +32,7 @@ class WebhookView(APIView):
                 "provider",
                 str,
                 OpenApiParameter.PATH,
-                description="razorpay, stripe, monnify, magic-hour, kie, livekit",
+                description="razorpay, stripe, monnify, magic-hour, kie, livekit, email",
             ),
             OpenApiParameter("token", str, description="What we had a provider put into the address it calls."),
         ],

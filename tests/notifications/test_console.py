@@ -10,7 +10,10 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from notifications.models import Mail
+from audit.models import AuditLog
+from core.errors import Conflict
+from notifications import delivery, outbox
+from notifications.models import Mail, MailEvent, Suppression
 from notifications.rendering import HIDDEN
 from tests.notifications.letters import EXAMPLES, letter
 from tests.people import PASSWORD, make_user, verification_token
@@ -113,3 +116,123 @@ def test_strangers_and_staff_without_the_right_see_nothing(alice: User) -> None:
         if user:
             client.force_login(user)
         assert {client.get(page).status_code for page in pages(mail)} <= codes
+
+
+# --- Dead letters -----------------------------------------------------------------------------------------------------
+
+
+def fail(mail: Mail, state: str = "failed", code: str = "gave_up") -> Mail:
+    Mail.objects.filter(pk=mail.pk).update(state=state, error_code=code)
+    mail.refresh_from_db()
+    return mail
+
+
+def press(client: Client, button: str, pk: object, **form: str) -> Any:
+    return client.post(reverse(f"admin:{button}", args=[pk]), {"reason": "To see.", "_form_submitted": "True", **form})
+
+
+def test_a_dead_letter_is_listed_sent_again_once_and_then_gone_from_the_list(support: User) -> None:
+    client = Client()
+    client.force_login(support)
+    mail = fail(letter("payment-confirmation", to="one@example.com"))
+    letter(to="fine@example.com")
+    dead = f"{reverse('admin:notifications_mail_changelist')}?dead=1"
+    listed = client.get(dead).content.decode()
+    assert "one@example.com" in listed
+    assert "fine@example.com" not in listed
+
+    press(client, "notifications_mail_resend", mail.pk)
+    press(client, "notifications_mail_resend", mail.pk)
+
+    again = Mail.objects.get(resends=mail)
+    assert (again.name, again.to, again.context, again.state) == (mail.name, mail.to, mail.context, "queued")
+    client.get(pages(mail)[0])  # says what was done
+    assert "one@example.com" not in client.get(dead).content.decode()
+    row = AuditLog.objects.get(action="email.resent")
+    assert (row.actor_id, row.metadata["reason"], row.entity_id) == (support.pk, "To see.", str(mail.pk))
+    delivery.deliver_due()
+    again.refresh_from_db()
+    assert again.state == "sent"
+    assert str(mail.pk) in client.get(pages(again)[0]).content.decode()
+
+
+def test_it_goes_to_where_its_reader_is_now_but_a_farewell_to_the_former_mailbox(alice: User, support: User) -> None:
+    sent = {}
+    for name in ("welcome", "email-changed"):
+        mail = outbox.enqueue(name, user=alice, to="old@example.com", cause=name, context=EXAMPLES[name])
+        assert mail
+        sent[name] = outbox.resend(fail(mail, "bounced"), actor=support, reason="Asked for.").to
+
+    assert sent == {"welcome": "alice@example.com", "email-changed": "old@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("name", "now"),
+    [
+        ("welcome", {"state": "queued"}),
+        ("welcome", {"state": "deferred"}),
+        ("welcome", {"state": "failed", "purged_at": Now()}),
+        ("welcome", {"state": "suppressed", "error_code": "withdrawn"}),
+        ("password-reset", {"state": "failed"}),
+        ("verify-email", {"state": "bounced"}),
+    ],
+)
+def test_what_cannot_be_sent_again_has_no_button_and_is_refused(
+    console: Client, support: User, name: str, now: dict[str, Any]
+) -> None:
+    mail = letter(name)
+    Mail.objects.filter(pk=mail.pk).update(**now)
+
+    assert "notifications_mail_resend" not in console.get(pages(mail)[0]).content.decode()
+    assert press(console, "notifications_mail_resend", mail.pk).status_code == 200
+    with pytest.raises(Conflict):
+        outbox.resend(mail, actor=support, reason="Please.")
+    assert not Mail.objects.filter(resends=mail).exists()
+
+
+def test_the_page_shows_what_the_sender_told(console: Client) -> None:
+    mail = letter()
+    MailEvent.objects.create(mail=mail, kind="bounced", at=Now(), words="<b>no</b> such user")
+
+    text = console.get(pages(mail)[0]).content.decode()
+
+    assert "&lt;b&gt;no&lt;/b&gt; such user" in text
+
+
+# --- Suppressed addresses ---------------------------------------------------------------------------------------------
+
+
+def test_staff_suppress_an_address_and_lift_it_again(support: User) -> None:
+    client = Client()
+    client.force_login(support)
+    add = reverse("admin:notifications_suppression_add")
+    assert client.get(add).status_code == 200
+
+    for _ in range(2):
+        client.post(add, {"email": "Reader@Example.com", "words": "They asked us by post."})
+    mail = letter()
+    delivery.deliver_due()
+
+    row = Suppression.objects.get()
+    assert (row.email, row.reason, row.words) == ("reader@example.com", "staff", "They asked us by post.")
+    mail.refresh_from_db()
+    assert (mail.state, mail.error_code) == ("suppressed", "address_staff")
+    page = reverse("admin:notifications_suppression_change", args=[row.pk])
+    assert client.post(page, {"email": "eve@example.com"}).status_code == 403
+    assert client.get(page).status_code == 200
+    press(client, "notifications_suppression_lift", row.pk)
+    press(client, "notifications_suppression_lift", row.pk)
+    assert not Suppression.objects.exists()
+    actions = AuditLog.objects.filter(entity_type="suppression").order_by("id").values_list("action", "actor_id")
+    assert list(actions) == [("suppression.added", support.pk), ("suppression.lifted", support.pk)]
+    again = letter()
+    delivery.deliver_due()
+    again.refresh_from_db()
+    assert again.state == "sent"
+
+
+def test_an_address_that_is_none_is_refused(console: Client) -> None:
+    answer = console.post(reverse("admin:notifications_suppression_add"), {"email": "nobody", "words": "x"})
+
+    assert answer.status_code == 200
+    assert not Suppression.objects.exists()

@@ -17,7 +17,7 @@ from accounts.models import User
 from audit.models import AuditLog
 from core.ids import new_id
 from notifications import delivery, metrics
-from notifications.models import TRANSITIONS, Mail, MailState
+from notifications.models import TRANSITIONS, Mail, MailState, Suppression
 from notifications.tasks import deliver, purge
 from tests.notifications.letters import EXAMPLES, letter
 from tests.people import api, make_user
@@ -94,6 +94,7 @@ def test_an_unknown_mailbox_is_a_bounce_and_is_not_tried_again(smtp: RunningSand
     assert "550" in mail.error
     assert other.state == "sent"
     assert actions(mail) == ["email.failed"]
+    assert Suppression.objects.get().email == "bounce@example.com"
 
 
 def test_try_later_is_tried_later(smtp: RunningSandbox) -> None:
@@ -404,8 +405,8 @@ def test_the_metrics_tell_states_and_the_oldest_wait() -> None:
 
     found = {family.name: [(s.labels, s.value) for s in family.samples] for family in metrics.families()}
 
-    assert found["mails"] == [({"name": "welcome", "state": "queued"}, 1.0)]
-    assert found["mails_lag_seconds"][0][1] == pytest.approx(90, abs=5)
+    assert found["emails_total"] == [({"name": "welcome", "state": "queued"}, 1.0)]
+    assert found["emails_lag_seconds"][0][1] == pytest.approx(90, abs=5)
 
 
 def test_every_state_has_its_ways_out() -> None:

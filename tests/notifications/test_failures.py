@@ -10,7 +10,7 @@ from pytest_django import Settings
 from requests import Response
 from requests import exceptions as requests
 
-from notifications.failures import Failure, classify
+from notifications.failures import Failure, classify, is_final
 from notifications.models import Mail
 from notifications.tasks import deliver
 from tests.notifications.letters import letter
@@ -129,3 +129,22 @@ def api_server() -> Any:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "final"),
+    [
+        (b"5.1.1 No such user", True),
+        (b"5.1.10 Recipient address has null MX", True),
+        ("5.1.1 No such user", True),
+        (b"5.7.1 Relaying denied", False),
+        (b"Mailbox unavailable", False),
+        (b"5.1.15 odd", False),
+        (b"", False),
+    ],
+)
+def test_only_a_mailbox_that_is_not_there_is_given_up(reply: bytes | str, final: bool) -> None:
+    error = smtplib.SMTPRecipientsRefused({"a@example.com": (550, reply)})  # type: ignore[dict-item]
+
+    assert is_final(error) is final
+    assert not is_final(smtplib.SMTPDataError(550, b"5.1.1 no"))
