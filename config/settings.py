@@ -281,6 +281,7 @@ MAIL_SECRETS = {  # made at rendering, never stored
     "password-reset": "accounts.resets.mail_secrets",
     "order-confirmed": "store.telling.mail_secrets",
 }
+STORE_MODELS = "generation.outputs.model_file"  # the file that a product shows of a 3D job
 BILLING_QUOTES = {"order": "store.goods.quote"}  # an item's first word: what prices it, where that is a higher app's
 BILLING_FULFILMENT = {
     "credits": "billing.fulfilment.credits",

@@ -6,12 +6,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldAdminURLInputWidget
 
 from core.admin import ModelAdmin, ReadOnlyModelAdmin, ReasonForm, act
+from core.errors import Invalid
 from core.money import display
 from store import orders, products
 from store.models import Order, OrderLine, OrderState, Product
@@ -20,6 +22,7 @@ PROCESS = "store.process_order"
 
 
 class ProductForm(forms.ModelForm):
+    actor: Any  # who edits it; set by the page
     image_url = forms.URLField(max_length=2000, required=False, assume_scheme="https", widget=UnfoldAdminURLInputWidget)
 
     class Meta:
@@ -31,6 +34,16 @@ class ProductForm(forms.ModelForm):
         if stock < self.instance.reserved:
             raise forms.ValidationError(f"{self.instance.reserved} are reserved for orders that have not been shipped.")
         return stock
+
+    def clean_model(self) -> Any:
+        model = self.cleaned_data["model"]
+        if model != self.instance.model:
+            try:
+                with transaction.atomic():
+                    products.model_file(self.actor, model)
+            except Invalid as error:
+                raise forms.ValidationError(error.details[0]["message"]) from error
+        return model
 
 
 @admin.register(Product)
@@ -47,6 +60,10 @@ class ProductAdmin(ModelAdmin):
     @admin.display(description="price")
     def price(self, found: Product) -> str:
         return display(found.amount, found.currency)
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form = super().get_form(request, *args, **kwargs)
+        return type(form.__name__, (form,), {"actor": request.user})
 
     def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:
         products.save(obj, changed=form.changed_data if change else products.FIELDS, actor=request.user)

@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from billing.models import Payment
-from core.models import UUIDModel
+from core.models import StoredObject, UUIDModel
 from core.money import CURRENCIES
 
 
@@ -36,6 +36,17 @@ class Product(UUIDModel):
     image_url = models.URLField(max_length=2000, blank=True)
     stock = models.IntegerField("on the shelf", default=0)
     reserved = models.IntegerField(default=0, editable=False)
+    model = models.UUIDField(
+        "3D model", null=True, blank=True, help_text="The 3D job whose GLB is shown: one of your own, finished."
+    )
+    model_file = models.ForeignKey(
+        StoredObject,
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="It belongs to the job, and goes with what the job made.",
+    )
     is_active = models.BooleanField(default=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -60,6 +71,11 @@ class Product(UUIDModel):
     def available(self) -> int:
         """How many can be ordered."""
         return self.stock - self.reserved
+
+    @property
+    def model_key(self) -> str | None:
+        """Where its 3D model is stored; None from the moment it is deleted or taken down."""
+        return self.model_file.key if self.model_file and self.model_file.expires_at is None else None
 
 
 class OrderState(models.TextChoices):

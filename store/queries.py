@@ -13,7 +13,7 @@ from store.models import Order, Product
 
 def products() -> QuerySet[Product]:
     """What is for sale, newest first."""
-    return Product.objects.shown().order_by("-created_at", "-id")
+    return Product.objects.shown().select_related("model_file").order_by("-created_at", "-id")
 
 
 def product(product_id: UUID) -> Product:

@@ -8,6 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from core import storage
 from core.api.serializers import IntegerField, Serializer, TextField
 from core.money import CURRENCIES
 from store import invoices
@@ -45,6 +46,7 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
     price = serializers.SerializerMethodField()
     stock_quantity = serializers.IntegerField(source="stock")
     available = serializers.IntegerField()
+    model_url = serializers.SerializerMethodField(help_text="Of its 3D model (GLB): a link that runs out, made anew.")
 
     class Meta:
         model = Product
@@ -55,6 +57,7 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
             "category",
             "price",
             "image_url",
+            "model_url",
             "stock_quantity",
             "available",
             "is_active",
@@ -67,6 +70,10 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
     def get_price(self, row: Product) -> dict[str, Any]:
         return {"amount": row.amount, "currency": row.currency}
 
+    @extend_schema_field(serializers.URLField(allow_null=True))
+    def get_model_url(self, row: Product) -> str | None:
+        return storage.signed_url(row.model_key) if row.model_key else None
+
 
 class ProductInSerializer(Serializer):
     name = TextField(max_length=120)
@@ -78,6 +85,11 @@ class ProductInSerializer(Serializer):
     )
     price = PriceInSerializer()
     image_url = serializers.URLField(max_length=2000, required=False, allow_blank=True)
+    model = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        help_text="A finished 3D job of your own, whose GLB is shown; null takes it off.",
+    )
     stock_quantity = IntegerField(min_value=0, max_value=MOST_ON_SHELF, required=False)
     is_active = serializers.BooleanField(required=False)
 
