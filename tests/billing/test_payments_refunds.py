@@ -282,7 +282,7 @@ def test_a_dashboard_refund_beside_ours_is_an_excess_for_a_person(
 def look_at_dispute(sandbox: RunningSandbox, payment: Payment, ref: str | None = None) -> Dispute:
     auth = (sandbox.keys["RAZORPAY_KEY_ID"], sandbox.keys["RAZORPAY_KEY_SECRET"])
     ref = ref or sandbox.ask("GET", "/razorpay/v1/disputes", auth=auth)["items"][0]["id"]
-    payments.refresh(payment, dispute_facts=[_gateway().fetch_dispute(ref)])
+    payments.refresh(payment, dispute_refs=[ref])
     return Dispute.objects.get(ref=ref)
 
 

@@ -219,7 +219,7 @@ def test_a_dispute_freezes_what_is_there_and_the_rest_as_it_comes(alice: User, n
     hold = held(alice, 300_000, unit="NGN", wallet_kind="primary")
     dispute = naira.gateway("payments", capture_of(payment), "dispute")
 
-    payments.refresh(payment, dispute_facts=[Razorpay().fetch_dispute(dispute["id"])])
+    payments.refresh(payment, dispute_refs=[dispute["id"]])
 
     assert money(alice) == (500_000, 300_000, 200_000)
     ledger.release(key=hold)
@@ -237,7 +237,7 @@ def test_a_lost_dispute_empties_the_wallet_and_blocks_what_is_owed(alice: User, 
     payment = bought(naira, alice, TOP_UP)
     ledger.capture(key=held(alice, 100_000, unit="NGN", wallet_kind="primary"))
     dispute = naira.gateway("payments", capture_of(payment), "dispute")
-    payments.refresh(payment, dispute_facts=[Razorpay().fetch_dispute(dispute["id"])])
+    payments.refresh(payment, dispute_refs=[dispute["id"]])
 
     naira.gateway("disputes", dispute["id"], "lose")
     payments.refresh(payment)
