@@ -11,6 +11,8 @@ PY := $(VENV)/bin/python
 MANAGE := $(PY) manage.py
 # Servers up for the command, whether `make run` is on or not
 WITH := $(MANAGE) with_servers
+# Who dumps and restores: here, or a container with PostgreSQL's programs
+KEEPER = $(if $(COMPOSE),docker compose -f docker-compose.yml --profile backup run --rm backup,$(WITH))
 export UV_LINK_MODE := copy
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PHOTO KEEP
@@ -74,9 +76,31 @@ seed: $(VENV)/.embedded ## add what is missing of the rows that an installation 
 rollback: $(VENV)/.embedded ## take the last migration back (asks first)
 	@$(WITH) rollback
 
+.PHONY: backup
+backup: $(VENV)/.embedded ## dump the database to the storage; COMPOSE=1 in the containers
+	@$(KEEPER) backup
+
+.PHONY: restore
+restore: $(VENV)/.embedded ## bring a backup back, proved before it takes the place (asks first): BACKUP=name, or the newest
+	@$(KEEPER) restore $(BACKUP)
+
+.PHONY: restore-drill
+restore-drill: $(VENV)/.embedded ## show that the newest backup can be restored, its books balance and its audit log is whole
+	@$(KEEPER) restore --drill $(BACKUP)
+
 .PHONY: reset-db
 reset-db: $(VENV)/.embedded ## throw the development data away and begin anew (asks first)
 	@$(MANAGE) reset_db
+
+##@ In containers (Docker with Compose 2.24 or newer, and .env from deploy/env)
+
+.PHONY: up
+up: ## everything for developing, in containers: the sandbox too
+	@docker compose up --build --detach --wait
+
+.PHONY: down
+down: ## stop the containers; their volumes stay
+	@docker compose --profile production --profile backup down
 
 ##@ Tests
 

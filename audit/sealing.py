@@ -21,6 +21,7 @@ log = structlog.get_logger("audit")
 
 BATCH = 10_000
 HEADS = "audit/heads"
+LOST_HEADS = "audit/lost-heads"
 _LOCK = 5_226_614_871_207_091_201  # of the advisory locks, the one of whoever seals or purges
 
 _TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
@@ -147,3 +148,25 @@ def store_heads() -> int:
             stored += 1
             number -= 1
     return stored
+
+
+def heads(*, until: int) -> list[str]:
+    """The names of the stored heads of seals up to this one."""
+    names = storage.names(HEADS)
+    return [name for name in names if (number := name.partition("-")[0]).isdecimal() and int(number) <= until]
+
+
+def set_heads_aside() -> int:
+    """After a backup has been restored: move the heads of seals that it does not have, as their numbers come again.
+
+    Idempotent. Answers how many; they stay in the storage as what was lost.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(number), 0) FROM audit_seal")
+        kept = set(heads(until=cursor.fetchone()[0]))
+    lost = [name for name in storage.names(HEADS) if name not in kept]
+    for name in lost:
+        with storage.open(f"{HEADS}/{name}") as head, suppress(ValueError):  # moved by one that was killed then
+            storage.save(f"{LOST_HEADS}/{name}", head, "application/json")
+        storage.delete(f"{HEADS}/{name}")
+    return len(lost)

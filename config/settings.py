@@ -475,6 +475,13 @@ if S3_BUCKET:
             "secret_key": S3_SECRET_ACCESS_KEY or None,
         },
     }
+BACKUP_BUCKET = env.str("BACKUP_BUCKET", default="")  # at the same store; empty: where the files are
+STORAGES["backups"] = STORAGES["default"]
+if S3_BUCKET and BACKUP_BUCKET:
+    STORAGES["backups"] = {
+        **STORAGES["default"],
+        "OPTIONS": STORAGES["default"]["OPTIONS"] | {"bucket_name": BACKUP_BUCKET},
+    }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20  # JSON bodies; files are streamed and capped by their own rule
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 FILE_UPLOAD_PERMISSIONS = 0o600
