@@ -26,6 +26,8 @@ log = structlog.get_logger("request")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{8,64}$")
 API = "/api/"
 SECRET_PARTS = {"signed", "token"}
+# Balancers, orchestrators and Prometheus ask each process by its address, which is no host of ours.
+PROBES = {"/health", "/health/live", "/health/ready", "/metrics"}
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -135,6 +137,8 @@ class SessionMiddleware(_OffTheApi, sessions.SessionMiddleware):
 
 class CommonMiddleware(_OffTheApi, common.CommonMiddleware):
     def __call__(self, request: HttpRequest) -> Any:
+        if request.path in PROBES:
+            return self.get_response(request)
         request.get_host()  # refuses a host that is none of ours, here as on every page
         return super().__call__(request)
 

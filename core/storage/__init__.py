@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 
-# Both kinds have the methods of Django's storages, and link, door and check besides.
+# Both kinds have the methods of Django's storages, and link, door, check and make besides.
 _storage: Any = default_storage
 
 
@@ -96,3 +96,13 @@ def check() -> None:
     Raises: StorageUnusable.
     """
     _storage.check()
+
+
+def make() -> bool:
+    """Make the place where files lie, if it is ours to make and is not there; whether it was made.
+
+    Idempotent. Raises: StorageUnusable when it cannot be used even so.
+    """
+    made: bool = _storage.make()
+    check()
+    return made

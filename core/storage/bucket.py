@@ -103,3 +103,17 @@ class Bucket(S3Storage):  # type: ignore[misc]  # django-storages has no types
             place = self.endpoint_url or "S3"
             message = f"No store answers at {place} ({type(error).__name__}); correct S3_ENDPOINT_URL."
             raise StorageUnusable(message) from error
+
+    def make(self) -> bool:
+        if not self.endpoint_url:
+            return False  # at Amazon a bucket has a region, an owner and a policy: its operator makes it
+        try:
+            self._client.head_bucket(Bucket=self.bucket_name)
+            return False
+        except (ClientError, BotoCoreError):
+            pass
+        try:
+            self._client.create_bucket(Bucket=self.bucket_name)
+            return True
+        except (ClientError, BotoCoreError):
+            return False  # check says why, in the words of its operator
