@@ -11,6 +11,8 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.enums import ActionVariant
@@ -64,10 +66,30 @@ class UserAdmin(ModelAdmin):
     ]
     add_fieldsets = [(None, {"fields": ["email", "first_name", "last_name", "password1", "password2"]})]
     fieldsets = [
-        (None, {"fields": ["id", "email", "username", "first_name", "last_name", "bio", "locale", "currency"]}),
+        (
+            None,
+            {
+                "fields": [
+                    "everything",
+                    "id",
+                    "email",
+                    "username",
+                    "first_name",
+                    "last_name",
+                    "bio",
+                    "locale",
+                    "currency",
+                ]
+            },
+        ),
         ("Standing", {"fields": ["status", "verified_at", "epoch", "created_at", "updated_at", "last_login"]}),
         ("Staff", {"fields": ["is_staff", "is_superuser", "groups"]}),
     ]
+
+    @admin.display(description="balances, timeline, acts")
+    def everything(self, user: User) -> str:
+        page = reverse("console-customer", args=[user.pk])
+        return format_html('<a href="{}" class="linked">Everything about this person</a>', page)
 
     @admin.display
     def name(self, user: User) -> str:

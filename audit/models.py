@@ -47,6 +47,7 @@ class AuditLog(models.Model):
             models.Index(fields=["entity_type", "entity_id", "id"], name="audit_entity"),
             models.Index(fields=["user_id", "id"], name="audit_user"),
             models.Index(fields=["actor_id", "id"], name="audit_actor"),
+            models.Index(fields=["user_id", "-at"], condition=Q(source="ADMIN"), name="audit_staff_acts"),
             models.Index(fields=["action", "id"], name="audit_action"),
             models.Index(fields=["request_id"], name="audit_request"),
             models.Index(fields=["at", "id"], name="audit_time"),  # the order in which rows are sealed

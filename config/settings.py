@@ -102,6 +102,7 @@ MIDDLEWARE = [
     "core.middleware.CsrfViewMiddleware",
     "core.middleware.AuthenticationMiddleware",
     "core.middleware.MessageMiddleware",
+    "core.middleware.ZoneMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
@@ -636,16 +637,19 @@ LOGGING = {
 # --- Admin --------------------------------------------------------------------------------------------------------
 
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 UNFOLD = {
     "SITE_TITLE": "Atelier",
     "SITE_HEADER": "Atelier",
     "SITE_SUBHEADER": "Ops console",
     "SITE_SYMBOL": "photo_camera",
     "SHOW_HISTORY": False,
+    "DASHBOARD_CALLBACK": "dashboard.console.home.show",
     "STYLES": [lambda request: static("core/console.css")],
+    "SCRIPTS": [lambda request: static("core/console.js")],
     "LOGIN": {"form": "accounts.forms.ConsoleLoginForm"},
     "ACCOUNT": {"navigation": [{"title": "Two-step sign-in", "link": reverse_lazy("admin:mfa")}]},
-    "SIDEBAR": {"show_search": True, "show_all_applications": True},
+    "SIDEBAR": {"show_all_applications": True, "navigation": "dashboard.console.menu.navigation"},
 }
 
 KILL_POINT = env.str("KILL_POINT", default="") if ENVIRONMENT == "test" else ""

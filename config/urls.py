@@ -14,6 +14,7 @@ from core import health
 from core.api import docs
 from core.storage import folder
 from dashboard.api.urls import urlpatterns as dashboard
+from dashboard.console.urls import urlpatterns as console
 from generation.api.urls import urlpatterns as generation
 from inbox.api.urls import urlpatterns as inbox
 from store.api.urls import urlpatterns as store
@@ -36,6 +37,7 @@ urlpatterns = [
     path("metrics", health.metrics_page, name="metrics"),
     path("files/<str:signed>", folder.serve, name="file"),
     path("files/incoming/<str:signed>", folder.take, name="file-door"),
+    path("admin/", include(console)),
     path("admin/", admin.site.urls),
     path("", include("accounts.urls")),
     path("", include("notifications.urls")),

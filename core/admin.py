@@ -5,19 +5,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import ForeignKeyRawIdWidget
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.db import connection, models
+from django.db import OperationalError, connection, models, transaction
+from django.db.models.constants import LOOKUP_SEP
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
+from django.utils.http import url_has_allowed_host_and_scheme
+from psycopg.errors import QueryCanceled
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 from unfold.decorators import action
 from unfold.enums import ActionVariant
@@ -27,49 +31,96 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from core.errors import Error
 from core.models import IdempotencyKey, StoredObject
 
-EXACT_UP_TO = 10_000
+COUNTED_UP_TO = 10_000
+FOUND_UP_TO = 1_000
+RECENT = 500
+READS_FOR = "8s"
 
 
-class EstimatedPaginator(Paginator):
-    """Counts exactly while that is cheap; a big unfiltered table by PostgreSQL's own estimate."""
+class BoundedPaginator(Paginator):
+    """Counts only so far: what comes after it is found by searching and filtering, not by turning pages."""
 
     @cached_property
     def count(self) -> int:
-        query = getattr(self.object_list, "query", None)
-        if query is not None and not query.where:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass", [_table(query)])
-                row = cursor.fetchone()
-            if row and row[0] > EXACT_UP_TO:
-                return int(row[0])
-        return int(super().count)
+        rows = self.object_list
+        return rows.order_by()[:COUNTED_UP_TO].count() if isinstance(rows, models.QuerySet) else super().count
 
 
-def _table(query: Any) -> str:
-    return f'"{query.model._meta.db_table}"'
+class RecentValuesFilter(admin.AllValuesFieldListFilter):
+    """The values that the newest rows have: asking for all there are would read the whole table."""
+
+    def __init__(self, field: Any, request: HttpRequest, params: Any, model: Any, *rest: Any, **more: Any) -> None:
+        super().__init__(field, request, params, model, *rest, **more)
+        newest = model._default_manager.order_by("-pk").values(field.name)[:RECENT]
+        self.lookup_choices: Any = sorted({row[field.name] for row in newest if row[field.name]})
 
 
 class ModelAdmin(UnfoldModelAdmin):
-    """Lists without exact counts of big tables, foreign keys without drop-downs."""
+    """Lists without exact counts of big tables, searches by index, foreign keys without drop-downs."""
 
-    paginator = EstimatedPaginator
+    paginator = BoundedPaginator
     show_full_result_count = False
     list_per_page = 50
     warn_unsaved_form = True
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         found = self.get_object(request, str(object_id)) if self.actions_detail else None
-        if found is None:
-            return []
+        return [] if found is None else self.buttons(request, found)
+
+    def buttons(self, request: HttpRequest, found: Any) -> list[Any]:
+        """The object's acts that make sense now, and that the person asking may do."""
         return [
             button
-            for button in super().get_actions_detail(request, object_id)
+            for button in super().get_actions_detail(request, found.pk)
             if request.user.has_perm(button.method.permission) and self.is_apt(button.method.url_path, found)
         ]
 
     def is_apt(self, act: str, found: Any) -> bool:
         """Whether the button makes sense for the object as it is now; its act decides for itself all the same."""
         return True
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return [(name, RecentValuesFilter) if self._is_free(name) else name for name in self.list_filter]
+
+    def _is_free(self, name: Any) -> bool:
+        if not isinstance(name, str):
+            return False
+        field = self.opts.get_field(name)
+        return isinstance(field, models.CharField) and not field.choices
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """What any of the fields says, each looked up by itself: an OR over several tables would read them whole."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        each = [self._search_one(field, term) for field in self.get_search_fields(request)]
+        first, *others = [found.order_by().values("pk")[:FOUND_UP_TO] for found in each if found is not None] or [
+            queryset.none().values("pk")
+        ]
+        return queryset.filter(pk__in=first.union(*others) if others else first), False
+
+    def _search_one(self, field: str, term: str) -> Any:
+        lookup = field if LOOKUP_SEP in field else f"{field}__icontains"
+        found = self.model._default_manager
+        try:
+            found = found.filter(**{lookup: term})
+            found.query.sql_with_params()
+        except (ValidationError, ValueError):
+            return None  # a word is no UUID, nor an address of the network
+        return found
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list, unless a filter that no index serves would read a big table for too long."""
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [READS_FOR])
+                answer: Any = super().changelist_view(request, extra_context)
+                return answer.render() if hasattr(answer, "render") else answer  # type: ignore[no-any-return]
+        except OperationalError as error:
+            if not isinstance(error.__cause__, QueryCanceled) or not request.GET:
+                raise
+        messages.warning(request, "That would have read too much. Search for an id, or narrow it by date or state.")
+        return redirect(request.path)
 
     def get_autocomplete_fields(self, request: HttpRequest) -> Any:
         return self.autocomplete_fields
@@ -78,6 +129,21 @@ class ModelAdmin(UnfoldModelAdmin):
         if db_field.name not in self.get_autocomplete_fields(request) and "widget" not in kwargs:
             kwargs["widget"] = ForeignKeyRawIdWidget(db_field.remote_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+def only(title: str, parameter: str, value: str, narrow: Callable[[Any], Any]) -> type[admin.SimpleListFilter]:
+    """A filter with one choice besides everything: the rows that `narrow` leaves."""
+
+    class Only(admin.SimpleListFilter):
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            return [(value, "Yes")]
+
+        def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+            return narrow(queryset) if self.value() == value else queryset
+
+    Only.title = title
+    Only.parameter_name = parameter
+    return Only
 
 
 class ReasonForm(BaseDialogForm):
@@ -142,7 +208,7 @@ def act(
                 asked.add_error("reason", error.message)
                 return render(request, "unfold/helpers/dialog.html", shown)
             messages.success(request, said)
-            page = reverse(
+            page = _page_of(request) or reverse(
                 f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id]
             )
             # The dialog is fetched by htmx, which is told to load the page anew; without it this is a plain redirect.
@@ -170,6 +236,13 @@ def act(
         return guarded
 
     return declare
+
+
+def _page_of(request: HttpRequest) -> str:
+    """The page in the browser on which the dialog was opened: the object's own, or another of the console's."""
+    shown = request.headers.get("HX-Current-URL", "")
+    ours = url_has_allowed_host_and_scheme(shown, {request.get_host()}) and urlsplit(shown).path.startswith("/admin/")
+    return urlsplit(shown)._replace(scheme="", netloc="").geturl() if ours else ""
 
 
 class ReadOnlyModelAdmin(ModelAdmin):

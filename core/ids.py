@@ -16,3 +16,8 @@ def new_id() -> uuid.UUID:
 def lowest_id(moment: datetime) -> uuid.UUID:
     """The lowest that was made at that moment: ids of later ones are above it."""
     return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def highest_id(moment: datetime) -> uuid.UUID:
+    """The highest that was made at that moment: ids of former ones are below it."""
+    return uuid.UUID(int=(int(moment.timestamp() * 1000) + 1 << 80) - 1)

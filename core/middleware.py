@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 from django.conf import settings
@@ -17,6 +18,7 @@ from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware import common, csrf
+from django.utils import timezone
 
 from core import context, metrics
 from core.ids import new_id
@@ -120,6 +122,27 @@ def _loggable(request: HttpRequest) -> str:
     if match and SECRET_PARTS & set(match.kwargs):
         return f"/{match.route}"
     return request.path
+
+
+class ZoneMiddleware:
+    """The console shows times where its reader is, which the browser says in a cookie; everybody else gets UTC."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path.startswith("/admin/"):
+            return self.get_response(request)
+        with timezone.override(_zone(request.COOKIES.get("zone", ""))):
+            return self.get_response(request)
+
+
+@lru_cache(maxsize=512)
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, KeyError, OSError):  # none, an unknown one, or a path
+        return None
 
 
 class _OffTheApi:

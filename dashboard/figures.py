@@ -43,7 +43,7 @@ def credits_by_day(viewer: Any, days: list[date]) -> list[Figures]:
     """Credits on each of the days on which they moved, in UTC, oldest first."""
     since = _start(days[0])
     arguments = {"user": viewer.pk, "since": since, "floor": lowest_id(since - timedelta(days=1))}
-    by_day = {row.pop("day"): row for row in _rows(_BY_DAY, arguments)}
+    by_day = {row.pop("day"): row for row in fetch(_BY_DAY, arguments)}
     nothing = dict.fromkeys(("earned", "purchased", "used", "refunded", "lost", "net"), 0)
     return [{"date": day} | by_day.get(day, nothing) for day in days]
 
@@ -85,7 +85,7 @@ def _start(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def _rows(sql: str, arguments: dict[str, Any]) -> list[Figures]:
+def fetch(sql: str, arguments: dict[str, Any]) -> list[Figures]:
     with connection.cursor() as cursor:
         cursor.execute(sql, arguments)
         names = [column.name for column in cursor.description or ()]

@@ -40,6 +40,7 @@ class Delivery(UUIDModel):
         indexes = [
             models.Index(fields=["next_at"], name="delivery_due", condition=models.Q(state__in=["received", "failed"])),
             models.Index(fields=["created_at"], name="delivery_age"),
+            models.Index(fields=["-created_at"], name="delivery_dead", condition=models.Q(state="dead")),
         ]
 
     def __str__(self) -> str:

@@ -97,6 +97,7 @@ class Mail(UUIDModel):
             models.Index(fields=["next_at"], condition=models.Q(state="queued"), name="notifications_mail_due"),
             models.Index(fields=["lease_until"], condition=models.Q(state="sending"), name="notifications_mail_leased"),
             models.Index(fields=["user", "-created_at"], name="notifications_mail_of_user"),
+            models.Index(fields=["-created_at"], condition=models.Q(state="failed"), name="notifications_mail_failed"),
             models.Index(fields=["-created_at"], name="notifications_mail_newest"),
             models.Index(
                 fields=["provider_message_id"],

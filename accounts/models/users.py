@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.postgres.indexes import OpClass
 from django.db import models, transaction
 from django.db.models.functions import Lower, Now
 
@@ -85,7 +86,11 @@ class User(UUIDModel, AbstractBaseUser, PermissionsMixin):
                 name="accounts_user_status",
             ),
         )
-        indexes = (models.Index(fields=["-created_at"], name="accounts_user_newest"),)
+        indexes = (
+            models.Index(fields=["-created_at"], name="accounts_user_newest"),
+            models.Index(OpClass(Lower("first_name"), name="text_pattern_ops"), name="accounts_user_first_name"),
+            models.Index(OpClass(Lower("last_name"), name="text_pattern_ops"), name="accounts_user_last_name"),
+        )
         permissions = (
             ("suspend_user", "Can suspend and reinstate people"),
             ("verify_user", "Can take a mailbox for proved"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.enums import ActionVariant
@@ -26,7 +27,7 @@ from billing.models import (
     UserWalletKind,
     Wallet,
 )
-from core.admin import ReadOnlyModelAdmin, ReasonForm, act
+from core.admin import ReadOnlyModelAdmin, ReasonForm, act, only
 from core.errors import NotFound
 from core.ids import new_id
 
@@ -111,7 +112,10 @@ class LedgerEntryAdmin(ReadOnlyModelAdmin):
 @admin.register(Hold)
 class HoldAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "state", "key", "amount", "captured", "subject_type", "subject_id", "alarm_at"]
-    list_filter = ["state"]
+    list_filter = [
+        "state",
+        only("past its alarm", "due", "late", lambda rows: rows.filter(state=Hold.State.OPEN, alarm_at__lt=Now())),
+    ]
     search_fields = ["key__exact", "subject_id__exact", "wallet_id__exact"]
     search_help_text = "A whole key, or the id of a subject or wallet"
     ordering = ["-id"]

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.db import connection
+from django.db.models import Sum
 
 from billing.books.checks import NAMED_ROWS, Report, run
-from billing.models import BookCheck
+from billing.models import BookCheck, UserWalletKind, Wallet
 
 log = structlog.get_logger("books")
 
@@ -54,12 +55,18 @@ def keep(report: Report) -> BookCheck:
         began_at=report.began_at,
         took_ms=report.took_ms,
         is_clean=report.is_clean,
+        outstanding=_outstanding() if report.since is None else None,
         findings=[
             {"check": finding.check, "row": finding.row, "problem": finding.problem} for finding in report.findings
         ],
     )
     BookCheck.objects.filter(is_clean=True, began_at__lt=report.began_at - KEEP_CLEAN).delete()
     return kept
+
+
+def _outstanding() -> int:
+    found = Wallet.objects.filter(kind=UserWalletKind.CREDITS).aggregate(owned=Sum("balance"))
+    return found["owned"] or 0
 
 
 def _since(last: datetime) -> datetime:

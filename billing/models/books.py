@@ -15,6 +15,7 @@ class BookCheck(UUIDModel):
     took_ms = models.PositiveIntegerField()
     is_clean = models.BooleanField()
     findings = models.JSONField(default=list)
+    outstanding = models.BigIntegerField(null=True, help_text="Credits that customers own; of full checks only.")
 
     class Meta:
         indexes = [models.Index(fields=["-began_at"], name="book_check_newest")]

@@ -12,7 +12,7 @@ from unfold.admin import TabularInline
 from unfold.enums import ActionVariant
 
 from core import storage
-from core.admin import ReadOnlyModelAdmin, act
+from core.admin import ReadOnlyModelAdmin, act, only
 from generation import reports
 from generation.models import Asset, Attempt, Consent, Generation, JobPhoto, State
 
@@ -86,7 +86,15 @@ class GenerationAdmin(ReadOnlyModelAdmin):
         "next_at",
     ]
     list_select_related = ["user"]
-    list_filter = ["state", "unknown", "kind", "provider"]
+    list_filter = [
+        "state",
+        only("past the deadline", "due", "late", lambda rows: rows.late()),
+        "unknown",
+        "kind",
+        "provider",
+        "operation",
+        "error_code",
+    ]
     search_fields = ["id__exact", "user__email__exact", "attempts__provider_job_id__exact"]
     ordering = ["-created_at"]
     date_hierarchy = None

@@ -12,28 +12,17 @@ from django.utils.timesince import timesince, timeuntil
 from unfold.enums import ActionVariant
 
 from core import clock
-from core.admin import ReadOnlyModelAdmin, act
+from core.admin import ReadOnlyModelAdmin, act, only
 from generation import reports
 from generation.admin.jobs import thumbnail
 from generation.models import Report, ReportStatus
-
-
-class OverdueFilter(admin.SimpleListFilter):
-    title = "overdue"
-    parameter_name = "overdue"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Yes")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Report]) -> QuerySet[Report]:
-        return queryset.filter(reports.overdue()) if self.value() == "yes" else queryset
 
 
 @admin.register(Report)
 class ReportAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "time_left", "is_overdue", "output", "reason", "status", "user", "generation"]
     list_select_related = ["user", "generation"]
-    list_filter = ["status", OverdueFilter, "reason"]
+    list_filter = ["status", only("overdue", "overdue", "yes", lambda rows: rows.filter(reports.overdue())), "reason"]
     search_fields = ["id__exact", "generation__id__exact", "user__email__exact"]
     ordering = [F("decided_at").desc(nulls_first=True), "created_at"]
     actions_detail = ["take_down", "dismiss"]

@@ -51,6 +51,10 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Jobs that have not ended."""
         return self.filter(_is_open)
 
+    def late(self) -> Self:
+        """Open jobs past their deadline, by the database's clock: the sweeper ends them, unless something is wrong."""
+        return self.open().filter(deadline_at__lt=Now())
+
 
 class Generation(UUIDModel):
     """One paid order. `lease_token` and `lease_until` say who works on it now, by the database's clock only.

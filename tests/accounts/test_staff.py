@@ -254,7 +254,7 @@ def test_a_list_costs_the_same_for_few_and_for_many(boss: User, model: str, djan
         open_session(make_user(verified=False))
     client = console(boss)
 
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):  # one says how long the others may take
         assert client.get(reverse(f"admin:accounts_{model}_changelist")).status_code == 200
 
 

@@ -1,0 +1,13 @@
+"""Under /admin/, before what the admin itself makes."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+from dashboard.console import views
+
+urlpatterns = [
+    path("find/", admin.site.admin_view(views.find), name="console-find"),
+    path("customer/<uuid:pk>/", admin.site.admin_view(views.customer), name="console-customer"),
+]

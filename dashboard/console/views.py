@@ -1,0 +1,39 @@
+"""The pages' views: each asks one of the modules beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+
+from accounts.models import User
+from dashboard.console import customer as customers
+from dashboard.console import search
+
+
+def find(request: HttpRequest) -> HttpResponse:
+    """The page that is meant, or the list of those that may be."""
+    text = request.GET.get("q", "")
+    hits = search.find(request, text)
+    if len(hits) == 1:
+        return redirect(hits[0].url)
+    return _page(request, "console/find.html", "Search", hits=hits, text=text)
+
+
+def customer(request: HttpRequest, pk: UUID) -> HttpResponse:
+    if not request.user.has_perm("accounts.view_user"):
+        raise PermissionDenied
+    person = User.objects.filter(pk=pk).first()
+    if person is None:
+        raise Http404
+    before = request.GET.get("before", "")
+    return _page(request, "console/customer.html", person.email, **customers.page(request, person, before=before))
+
+
+def _page(request: HttpRequest, template: str, title: str, **values: Any) -> HttpResponse:
+    return TemplateResponse(request, template, {**admin.site.each_context(request), "title": title, **values})
