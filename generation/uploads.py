@@ -97,7 +97,7 @@ def complete(*, user: Any, upload_id: UUID) -> Photo:
     Idempotent: by the photo, which has the upload's id.
     Locks: the upload, by a lease, so that one call at a time decodes it.
     Raises: NotFound; UploadIncomplete while the bytes are not there; Conflict while another call takes them in;
-        Invalid, UnsupportedMediaType, TooLarge, TooManyPixels, ImageUnreadable.
+        Invalid, UnsupportedMediaType, TooLarge, TooManyPixels, ImageUnreadable; StorageAway, which drops nothing.
     """
     done = _taken(user, upload_id)
     if done is not None:
@@ -139,7 +139,7 @@ def check_put(*, user: Any, archive_id: UUID) -> None:
     if upload is None:
         raise NotFound("There is no such archive.")
     try:
-        with storage.open(upload.file.key) as file:
+        with storage.reached(), storage.open(upload.file.key) as file:
             size: int = file.size  # type: ignore[attr-defined]  # as in _decode
     except FileNotFoundError as error:
         raise UploadIncomplete from error
@@ -205,7 +205,7 @@ def _keep(upload: Upload, photo: Photo) -> bool:
 
 def _decode(upload: Upload) -> pictures.Picture:
     try:
-        with storage.open(upload.file.key) as file:
+        with storage.reached(), storage.open(upload.file.key) as file:
             size: int = file.size  # type: ignore[attr-defined]  # Django's files say it before anything is read
             if size != upload.bytes:
                 raise Invalid(
@@ -214,6 +214,8 @@ def _decode(upload: Upload) -> pictures.Picture:
             return photos.decode(file, upload.purpose)
     except FileNotFoundError as error:
         raise UploadIncomplete from error
+    except storage.StorageAway:
+        raise
     except Error:
         _drop(upload)
         raise

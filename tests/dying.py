@@ -22,11 +22,24 @@ def die_at(point: str, work: Callable[[], object]) -> None:
 
 def exit_status(work: Callable[[], object], point: str = "") -> int | None:
     """How another process ends that does the work, armed for a kill point or for none."""
-    child = multiprocessing.get_context("fork").Process(target=_armed, args=(work, point))
-    child.start()
-    child.join(DEADLINE_S)
-    child.kill()
-    return child.exitcode
+    return Dying(work, point).exit_status()
+
+
+class Dying:
+    """Another process at the work, armed for a kill point or for none."""
+
+    def __init__(self, work: Callable[[], object], point: str) -> None:
+        self._child = multiprocessing.get_context("fork").Process(target=_armed, args=(work, point))
+        self._child.start()
+
+    def is_alive(self) -> bool:
+        return self._child.is_alive()
+
+    def exit_status(self) -> int | None:
+        """Wait for its end; how that was."""
+        self._child.join(DEADLINE_S)
+        self._child.kill()
+        return self._child.exitcode
 
 
 def _armed(work: Callable[[], object], point: str) -> None:

@@ -90,3 +90,11 @@ def put(url: str, content: bytes, headers: dict[str, str]) -> int:
     sent: dict[str, Any] = dict(headers)
     kind = sent.pop("Content-Type", "application/octet-stream")
     return int(Client().put(path, content, content_type=kind, headers=sent).status_code)
+
+
+def go_away(store: str, settings: Any) -> None:
+    """From now on the storage in use fails: nobody listens there, or the folder is no folder."""
+    if store == "bucket":
+        use_bucket(settings, "http://127.0.0.1:1", settings.S3_BUCKET)
+    else:
+        settings.MEDIA_ROOT = Path(__file__)

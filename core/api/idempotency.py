@@ -32,13 +32,13 @@ def idempotent(*, required: bool = False, resumable: bool = False) -> Callable[[
     def decorate(view: View) -> View:
         @functools.wraps(view)
         def wrapped(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
-            key = request.headers.get(HEADER, "")
-            if not key:
-                if required:
-                    raise IdempotencyKeyRequired
+            key = request.headers.get(HEADER)
+            if not key and required:
+                raise IdempotencyKeyRequired
+            if key is None:
                 request.idempotency = None  # type: ignore[attr-defined]
                 return view(self, request, *args, **kwargs)
-            if not re.match(KEY, key):
+            if not re.fullmatch(KEY, key):
                 message = "An Idempotency-Key has 1 to 255 characters of ASCII and no spaces."
                 raise Invalid(details=[detail("invalid", message, HEADER)])
             named = {

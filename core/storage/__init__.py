@@ -5,16 +5,26 @@ Which of the two it is, is a setting (settings.STORAGES); nothing outside this p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+import structlog
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 
-# Both kinds have the methods of Django's storages, and link, door, check and make besides.
+from core.errors import Unavailable
+
+log = structlog.get_logger("storage")
+
+# Both kinds have the methods of Django's storages, and link, door, check, make and FAILURES besides.
 _storage: Any = default_storage
+
+
+class StorageAway(Unavailable):
+    message = "The file storage cannot be reached right now and nothing was kept; try again."
 
 
 class StorageUnusable(Exception):
@@ -30,14 +40,30 @@ class Door:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@contextmanager
+def reached() -> Iterator[None]:
+    """For what reads and writes files: a storage that fails is one error, whichever storage it is.
+
+    Raises: StorageAway; FileNotFoundError as it is.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except _storage.FAILURES as error:
+        log.error("storage_away", error=f"{type(error).__name__}: {error}"[:300])
+        raise StorageAway(retry_after=5) from error
+
+
 def save(key: str, file: IO[bytes], content_type: str) -> str:
     """Store the bytes under exactly this key, streamed. Keys are never reused, so nothing is overwritten.
 
-    Raises: ValueError when the storage would have renamed it: the key was taken.
+    Raises: StorageAway; ValueError when the storage would have renamed it: the key was taken.
     """
     wrapped = File(file, name=key)
     wrapped.content_type = content_type  # type: ignore[attr-defined]  # read by the S3 storage
-    stored: str = _storage.save(key, wrapped)
+    with reached():
+        stored: str = _storage.save(key, wrapped)
     if stored != key:
         _storage.delete(stored)
         raise ValueError(f"storage key {key!r} is taken")
@@ -47,9 +73,10 @@ def save(key: str, file: IO[bytes], content_type: str) -> str:
 def open(key: str) -> IO[bytes]:
     """The stored bytes, as a file to read in pieces.
 
-    Raises: FileNotFoundError when there is none.
+    Raises: StorageAway; FileNotFoundError when there is none.
     """
-    file: IO[bytes] = _storage.open(key, "rb")
+    with reached():
+        file: IO[bytes] = _storage.open(key, "rb")
     return file
 
 

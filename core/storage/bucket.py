@@ -6,6 +6,7 @@ import threading
 from typing import Any
 from urllib.parse import quote
 
+from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -31,6 +32,8 @@ _WRONG: dict[str, str] = {
 
 class Bucket(S3Storage):  # type: ignore[misc]  # django-storages has no types
     """settings.S3_BUCKET. One client for all threads: it is thread-safe, and making one takes a tenth of a second."""
+
+    FAILURES = (BotoCoreError, ClientError, Boto3Error)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(

@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core import clock
-from core.storage import Door, StorageUnusable
+from core.storage import Door, StorageAway, StorageUnusable, reached
 
 _LINK = "core.storage.file"
 _DOOR = "core.storage.door"
@@ -26,6 +26,8 @@ _CHUNK = 64 * 1024
 
 class Folder(FileSystemStorage):
     """settings.MEDIA_ROOT."""
+
+    FAILURES = (OSError,)
 
     def link(self, key: str, *, filename: str | None, expires_s: int) -> str:
         named: dict[str, Any] = {"k": key, "e": _end(expires_s)} | ({"n": filename} if filename else {})
@@ -120,9 +122,12 @@ def take(request: HttpRequest, signed: str) -> HttpResponse:
         return _refusal(403, f"The address is for Content-Type {named['t']}.")
     if int(length) != named["b"]:
         return _refusal(413 if int(length) > named["b"] else 400, f"The address is for exactly {named['b']} bytes.")
-    if not folder.receive(named["k"], request, named["b"]):
-        return _refusal(400, "The body ended early.")
-    return HttpResponse()
+    try:
+        with reached():
+            is_whole = folder.receive(named["k"], request, named["b"])
+    except StorageAway as away:
+        return _refusal(away.status, away.message)
+    return HttpResponse() if is_whole else _refusal(400, "The body ended early.")
 
 
 def _refusal(status: int, message: str) -> HttpResponse:

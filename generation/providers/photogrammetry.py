@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from django.conf import settings
 
-from core import http
+from core import http, storage
 from generation.photogrammetry import archives, runs, workshop
 from generation.photogrammetry.steps import MIN_PHOTOS, MODELS
 from generation.providers.base import (
@@ -80,6 +80,8 @@ class Photogrammetry(Provider):
             raise Rejected(str(refusal), code=refusal.code) from refusal
         except runs.Died as death:
             raise Unknown(str(death)) from death
+        except storage.StorageAway as away:
+            raise Unavailable(away.message) from away
         except OSError as error:
             raise Unknown(f"{errno.errorcode.get(error.errno or 0, '?')}: {error.strerror}") from error
         outputs = [f"{_SCHEME}{order.token}/{name}" for name in (runs.ARCHIVE, *MODELS)]

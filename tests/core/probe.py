@@ -57,7 +57,7 @@ class Things(ViewSet):
 
     authentication_classes = [HeaderAuthentication]
     queryset = AuditLog.objects.order_by("id")
-    throttle_scopes = {"create": ["purchases"], "resumable": ["purchases"]}
+    throttle_scopes = {"create": ["purchases"], "resumable": ["purchases"], "optional": ["purchases"]}
     serializer_class = ThingOutput
     permission_classes = [IsSignedIn]
 
@@ -85,6 +85,10 @@ class Things(ViewSet):
     def create(self, request: Request) -> Response:
         thing = self._make(request)
         return Response(ThingOutput(thing).data, status=202, headers={"Location": f"/things/{thing.pk}"})
+
+    @idempotent()
+    def optional(self, request: Request) -> Response:
+        return Response(ThingOutput(self._make(request)).data, status=202)
 
     @idempotent(required=True, resumable=True)
     def resumable(self, request: Request) -> Response:
@@ -119,6 +123,7 @@ class Limited(ViewSet):
 
 urlpatterns = [
     path("api/v1/things", Things.as_view({"get": "list", "post": "create"})),
+    path("api/v1/optional", Things.as_view({"post": "optional"})),
     path("api/v1/resumable", Things.as_view({"post": "resumable"})),
     path("api/v1/verified", Verified.as_view({"get": "list"})),
     path("api/v1/limited", Limited.as_view({"get": "list"})),

@@ -51,9 +51,16 @@ def test_a_key_is_required(alice: str) -> None:
     assert made() == 0
 
 
-@pytest.mark.parametrize("key", ["x" * 256, "a\x7fb"])
-def test_a_bad_key_is_refused(alice: str, key: str) -> None:
-    assert post(alice, key, {"name": "a"}).status_code == 400
+@pytest.mark.parametrize("path", ["things", "resumable", "optional"])
+@pytest.mark.parametrize("key", ["x" * 256, "a\x7fb", "a b", "a\n", "\u00e9", ""])
+def test_a_bad_key_is_refused(alice: str, key: str, path: str) -> None:
+    assert post(alice, key, {"name": "a"}, path=path).status_code == 400
+    assert made() == 0
+
+
+def test_no_key_is_no_bad_key_where_none_is_required(alice: str) -> None:
+    assert post(alice, None, {"name": "a"}, path="optional").status_code == 202
+    assert (made(), IdempotencyKey.objects.count()) == (1, 0)
 
 
 def test_the_same_key_and_body_repeat_the_answer(alice: str) -> None:

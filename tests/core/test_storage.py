@@ -18,7 +18,7 @@ from django.test import Client
 
 from core import clock, health, storage
 from core.storage import StorageUnusable
-from tests.stores import KEYS, client, fetch, put, use_bucket
+from tests.stores import KEYS, client, fetch, go_away, put, use_bucket
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.django_db
@@ -40,6 +40,15 @@ def test_what_is_stored_is_read_and_deleted(store: str) -> None:
     storage.delete("a/b.jpg")
     assert not storage.exists("a/b.jpg")
     storage.check()
+
+
+def test_a_storage_that_is_away_is_one_error_whichever_it_is(store: str, settings: Any) -> None:
+    go_away(store, settings)
+
+    for act in (lambda: storage.save("a", io.BytesIO(b"a"), "text/plain"), lambda: storage.open("a")):
+        with pytest.raises(storage.StorageAway) as caught:
+            act()
+        assert (caught.value.status, caught.value.code, caught.value.charged) == (503, "unavailable", "none")
 
 
 def test_nothing_is_overwritten(store: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from accounts.models import User
+from core import http
 from generation.engine import throughput
-from tests.generation.material import fund
+from tests.generation.material import fund, jpeg
 from tests.sandbox.process import RunningSandbox, running_sandbox
 
 
@@ -59,3 +60,14 @@ def rich(alice: User) -> User:
     """Alice, with 105 credits."""
     fund(alice, 100)
     return alice
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sandbox is at a public https address: customers' pictures come from here."""
+    fetch = http.fetch
+
+    def stand_in(url: str, to: IO[bytes], **options: Any) -> Any:
+        return fetch(url, to, **options) if options.get("trusted_origin") else to.write(jpeg())
+
+    monkeypatch.setattr(http, "fetch", stand_in)

@@ -117,7 +117,7 @@ def sweep() -> int:
     return sweeper.sweep() + files.remove_expired()
 
 
-def until(condition: Callable[[], Any], what: str, *, within_s: float = 20) -> Any:
+def until(condition: Callable[[], Any], what: str, *, within_s: float = 20, pause_s: float = 0.02) -> Any:
     """Wait for the condition.
 
     Raises: AssertionError after the deadline.
@@ -126,7 +126,7 @@ def until(condition: Callable[[], Any], what: str, *, within_s: float = 20) -> A
     while not (found := condition()):
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {within_s} s")
-        time.sleep(0.02)
+        time.sleep(pause_s)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from django.db.models import Q
@@ -12,16 +12,20 @@ from accounts.models import User
 from audit.models import AuditLog
 from billing.models import Hold, Plan, Subscription
 from core import storage
-from generation import avatars
+from generation import avatars, jobs
 from generation.engine import moves
 from generation.engine.advance import advance
-from generation.models import OPEN, Asset, Avatar, Generation, Kind, Outcome, Photo, State
+from generation.engine.orders import MODEL_OUTPUTS
+from generation.models import OPEN, Asset, Attempt, Avatar, Generation, Kind, Outcome, Photo, State
 from notifications.models import Mail
 from tests.generation.material import DESCRIPTION, order, order_of, photo_of, sweep, until
 
 KINDS = ("headshot", "image", "video.xai", "video.kie", "avatar", "avatar.thumbnail")
+LONG = "video.xai of two stages"
+DEEP_KINDS = (*KINDS, "model3d", LONG)
 SYNCHRONOUS = ("image", "avatar", "avatar.thumbnail")  # there, what is late is a call that is not answered
 PRICES = {"headshot": 50, "image": 5, "video.xai": 15, "video.kie": 20, "avatar": 10, "avatar.thumbnail": 5}
+PRICES |= {LONG: 45, "model3d": 40}
 # What a finished one costs us; an avatar's chat comes on top of its picture. KIE tells nothing.
 BILLS = {"headshot": "50", "image": "0.02", "video.xai": "0.15", "avatar": "0.02", "avatar.thumbnail": "0.02"}
 
@@ -44,6 +48,11 @@ UNBILLED = {("image", "fail"), ("avatar.thumbnail", "fail"), ("video.xai", "fail
 CHAT_ALONE = {"moderated", "withheld", "blocked", "corrupt", "wrongtype", "fail"}
 Case = tuple[str, str]  # a kind and a word
 CASES: list[Case] = [(kind, word) for word in ENDS for kind in KINDS]
+for _ends in ENDS.values():
+    _ends[LONG] = _ends["video.xai"]
+ENDS[""]["model3d"] = ""  # it has no words that a magic one could be among
+DEEP_CASES: list[Case] = [*CASES, ("model3d", "")]
+LONG_CASES: list[Case] = [(LONG, word) for word in ENDS]
 
 
 def is_unanswered(kind: str, word: str) -> bool:
@@ -72,12 +81,29 @@ def saying(word: str) -> str:
     return f" sandbox:{word}" if word else ""
 
 
-def place(user: User, kind: str, word: str, *, photo: Photo | None = None, face: Avatar | None = None) -> Generation:
+def place(
+    user: User,
+    kind: str,
+    word: str,
+    *,
+    photo: Photo | None = None,
+    face: Avatar | None = None,
+    views: Sequence[Photo] = (),
+    image_url: str = "",
+) -> Generation:
     """An order of this kind that will meet this word."""
     text = f"A paper boat{saying(word)}"
     match kind:
+        case "headshot" if image_url:
+            asked = {"image_url": image_url, "consent": True, "params": {"style_prompt": text}}
+            return jobs.create(user=user, request=jobs.Request(kind=Kind.HEADSHOT, **asked))
         case "headshot":
             return order(user, photo or photo_of(user), style_prompt=text)
+        case "model3d":
+            ids = [view.pk for view in views]
+            return jobs.create(user=user, request=jobs.Request(kind=Kind.MODEL3D, photo_ids=ids))
+        case _ if kind == LONG:
+            return order_of(user, Kind.VIDEO, operation="video.xai", prompt=text, duration=16)
         case "image":
             return order_of(user, Kind.IMAGE, prompt=text)
         case "video.xai":
@@ -94,13 +120,24 @@ def place(user: User, kind: str, word: str, *, photo: Photo | None = None, face:
 
 def park(made: Iterable[Generation]) -> None:
     """No pass finds them."""
+    _queue(made, "~")
+
+
+def unpark(made: Iterable[Generation], beside: str = "") -> None:
+    """Passes find them; where there is a `beside`, only the passes of a process that looks for that alone."""
+    _queue(made, beside)
+
+
+def _queue(made: Iterable[Generation], suffix: str) -> None:
     for job in Generation.objects.filter(pk__in=[job.pk for job in made], state__in=OPEN):
-        Generation.objects.filter(pk=job.pk).update(queue=f"{job.queue}~")
+        Generation.objects.filter(pk=job.pk).update(queue=job.queue.partition("~")[0] + suffix)
 
 
-def unpark(made: Iterable[Generation]) -> None:
-    for job in Generation.objects.filter(pk__in=[job.pk for job in made]):
-        Generation.objects.filter(pk=job.pk).update(queue=job.queue.removesuffix("~"))
+def live_alone(job: Generation, word: str) -> None:
+    """In a process of its own: live the life of one job while others live theirs beside it."""
+    job.refresh_from_db()
+    moves.WAKES = {job.queue: "generation.advance"}
+    live_all({("", word): job})
 
 
 def step() -> None:
@@ -131,12 +168,6 @@ def expire(made: Iterable[Generation]) -> None:
     Generation.objects.filter(pk__in=[job.pk for job in made]).update(deadline_at=Now())
 
 
-def live(job: Generation, word: str) -> None:
-    """Passes until this one has ended and what is left of it is let go; its deadline comes when nothing else will."""
-    live_all({("", word): job})
-    until(lambda: step() or not job.attempts.exclude(discard_at=None).exists(), "it is let go", within_s=5)
-
-
 def live_all(made: Mapping[Case, Generation]) -> None:
     """Passes until all of them have ended; deadlines come when nothing else will."""
     patient = Q(pk__in=[job.pk for (_, word), job in made.items() if word == "late"], state=State.RUNNING)
@@ -148,9 +179,20 @@ def live_all(made: Mapping[Case, Generation]) -> None:
         return not mine.exists()
 
     try:
-        until(ended, "all end", within_s=300)
+        until(ended, "all end", within_s=600, pause_s=0.2)
     except AssertionError as error:
         raise AssertionError(f"{error}: {list(mine.values_list('operation', 'params', 'state', 'unknown'))}") from None
+
+
+def let_go() -> None:
+    """Passes until what came too late is learnt of and let go."""
+
+    def is_gone() -> bool:
+        Attempt.objects.exclude(discard_at=None).update(discard_at=Now())
+        step()
+        return not Attempt.objects.exclude(discard_at=None).exists()
+
+    until(is_gone, "what came too late is let go", within_s=60)
 
 
 def has_given_up_asking() -> Q:
@@ -169,12 +211,13 @@ def assert_ended(job: Generation, kind: str, word: str, *, round: int = 1) -> No
         (round, "captured", PRICES[kind], PRICES[kind]) if is_made else (round, "released", PRICES[kind], 0)
     ), case
     assets = list(Asset.objects.filter(generation=job).select_related("file", "thumbnail"))
-    assert len(assets) == is_made, case
+    assert len(assets) == (0 if not is_made else MODEL_OUTPUTS if kind == "model3d" else 1), case
     for asset in assets:
         assert asset.file is not None, case
-        assert asset.thumbnail is not None, case
         assert storage.exists(asset.file.key), case
-        assert storage.exists(asset.thumbnail.key), case
+        if asset.content_type != "application/zip":
+            assert asset.thumbnail is not None, case
+            assert storage.exists(asset.thumbnail.key), case
     (mail,) = Mail.objects.filter(cause=f"generation:{job.pk}:{round}")
     assert mail.name == {
         ("headshot", True): "headshot-generated",
@@ -186,6 +229,7 @@ def assert_ended(job: Generation, kind: str, word: str, *, round: int = 1) -> No
     assert sorted(found) == sorted(
         ["generation.created", "credits.held"]
         + ["generation.submitted"] * job.attempts.filter(round=round).count()
+        + ["generation.stage_done"] * (job.stage - 1)
         + (["credits.captured", "generation.succeeded"] if is_made else ["credits.released", "generation.failed"])
     ), (case, found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import IO, Any
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from billing import ledger
-from core import http, storage
+from core import storage
 from core.models import StoredObject
 from generation import jobs, uploads
 from generation.engine import moves, submit
@@ -26,17 +26,6 @@ from tests.sandbox.process import RunningSandbox
 from tests.stores import put
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No sandbox is at a public https address: customers' pictures come from here."""
-    fetch = http.fetch
-
-    def stand_in(url: str, to: IO[bytes], **options: Any) -> Any:
-        return fetch(url, to, **options) if options.get("trusted_origin") else to.write(jpeg())
-
-    monkeypatch.setattr(http, "fetch", stand_in)
 
 
 @pytest.mark.usefixtures("fetched")

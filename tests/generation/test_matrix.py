@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,24 +14,51 @@ from accounts.models import User
 from billing import ledger
 from billing.models import Hold
 from core.killpoints import POINTS
-from generation import jobs
+from generation import jobs, uploads
 from generation.engine import throughput
-from generation.models import Attempt, Generation, Outcome, State
+from generation.models import Attempt, Generation, Outcome, Photo, State, Upload
+from generation.providers import photogrammetry
 from notifications.models import Mail
 from tests import books
-from tests.dying import exit_status
+from tests.dying import Dying, die_at, exit_status
 from tests.generation import matrix
-from tests.generation.material import fund, lapse, photo_of, tell, until
-from tests.generation.matrix import CASES, ENDS, PRICES, Case, is_unanswered
+from tests.generation.material import fund, jpeg, lapse, photo_of, tell, until
+from tests.generation.matrix import CASES, DEEP_CASES, ENDS, PRICES, Case, is_unanswered
+from tests.generation.sculptor import Sculptor
 from tests.sandbox.process import RunningSandbox
+from tests.stores import put
 
 CREDITS = 10_000
 TIMEOUTS = ("MAGIC_HOUR_TIMEOUT_S", "KIE_TIMEOUT_S", "XAI_TIMEOUT_S", "XAI_SYNC_TIMEOUT_S")
-ROAD = [
-    name
-    for name in POINTS
-    if name.startswith(tuple(f"generation.{part}." for part in ("submit", "poll", "store", "finish", "discard")))
-]
+PICTURE_URL = "https://pictures.example.com/me.jpg"
+# Who dies at each point of a job's road: the kinds that come by.
+LATER = {"headshot", "video.xai", "video.kie"}  # told by polls
+ALL = {kind for kind, _ in DEEP_CASES}
+DIE_AT: dict[str, set[str]] = {
+    "generation.inputs.saved": {"headshot"},
+    **{f"generation.submit.{step}": ALL for step in ("claimed", "prepared", "committed", "answered")},
+    "generation.submit.recorded": LATER,
+    "generation.submit.made": ALL - LATER,
+    "generation.stage.queued": {matrix.LONG},
+    **{f"generation.poll.{step}": LATER for step in ("claimed", "answered", "storing")},
+    **{f"generation.store.{step}": ALL for step in ("claimed", "fetched", "intended", "saved")},
+    **{f"generation.finish.{step}": ALL for step in ("decided", "settled", "committed")},
+    "generation.discard.deleted": {"discard"},
+}
+ROAD = list(DIE_AT)
+# And those on the way to an order.
+ORDERED = ["generation.photos.saved", "generation.uploads.kept", "generation.jobs.created"]
+
+
+@pytest.fixture
+def views(
+    rich: User, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transactional_db: None, fetched: None
+) -> list[Photo]:
+    """Photos of a thing, and a machine that makes models of it; pictures are to be had at addresses."""
+    settings.PHOTOGRAMMETRY_ENABLED, settings.PHOTOGRAMMETRY_FREE_BYTES = True, 0
+    monkeypatch.setattr(photogrammetry, "missing", list)
+    Sculptor(tmp_path, monkeypatch)
+    return [photo_of(rich) for _ in range(8)]
 
 
 @pytest.fixture
@@ -51,10 +81,24 @@ def wait_for_answers(settings: Any, seconds: float) -> None:
         setattr(settings, name, seconds)
 
 
-def place(user: User, cases: Iterable[Case]) -> dict[Case, Generation]:
+def place(user: User, cases: Iterable[Case], **more: Any) -> dict[Case, Generation]:
     cases, photo = list(cases), photo_of(user)
     faces = matrix.faces(user, [word for kind, word in cases if kind == "avatar.thumbnail"])
-    return {(kind, word): matrix.place(user, kind, word, photo=photo, face=faces.get(word)) for kind, word in cases}
+    return {case: matrix.place(user, *case, photo=photo, face=faces.get(case[1]), **more) for case in cases}
+
+
+def discards() -> bool:
+    """Whether anything is still to be let go."""
+    return Attempt.objects.exclude(discard_at=None).exists()
+
+
+def put_of(user: User) -> Upload:
+    """A photo that its owner has put where we said."""
+    content = jpeg()
+    upload = uploads.announce(user=user, filename="me.jpg", content_type="image/jpeg", bytes=len(content))
+    door, _ = uploads.door(upload)
+    assert put(door.url, content, dict(door.headers)) == 200
+    return upload
 
 
 def spent(user: User) -> int:
@@ -65,12 +109,7 @@ def spent(user: User) -> int:
 def clear(sandbox: RunningSandbox) -> None:
     """What came too late is learnt of and let go."""
     sandbox.advance(10_000)
-
-    def is_cleared() -> bool:
-        matrix.step()
-        return not Attempt.objects.exclude(discard_at=None).exists()
-
-    until(is_cleared, "what came too late is let go", within_s=60)
+    matrix.let_go()
 
 
 def assert_all_ended(user: User, made: dict[Case, Generation], before: int) -> None:
@@ -79,6 +118,10 @@ def assert_all_ended(user: User, made: dict[Case, Generation], before: int) -> N
     assert spent(user) - before == sum(PRICES[kind] for kind, word in made if not ENDS[word][kind])
     assert ledger.balance(user.pk).held == 0
     books.check()
+
+
+def test_every_point_of_a_job_is_walked() -> None:
+    assert sorted([*ROAD, *ORDERED]) == sorted(name for name in POINTS if name.startswith("generation."))
 
 
 @pytest.mark.parametrize("kind", matrix.KINDS)
@@ -140,30 +183,90 @@ def test_what_is_never_answered_is_started_twice_and_released(
 
 
 @pytest.mark.deep
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("point", ROAD)
 def test_every_kind_under_every_word_whoever_dies(
-    rich: User, sandbox: RunningSandbox, settings: Any, point: str
+    rich: User, sandbox: RunningSandbox, settings: Any, views: list[Photo], point: str
 ) -> None:
     """Each job by itself in a process that is killed where it gets to the point; then others go on with all of them."""
-    made = place(rich, CASES)
+    cases = matrix.LONG_CASES if point == "generation.stage.queued" else DEEP_CASES
+    made = place(rich, cases, views=views, image_url=PICTURE_URL if point == "generation.inputs.saved" else "")
     before = spent(rich)
     matrix.park(made.values())
-    deaths = 0
 
-    for case, job in made.items():
-        wait_for_answers(settings, 1 if is_unanswered(*case) else 60)
-        matrix.unpark([job])
-        deaths += exit_status(lambda job=job, word=case[1]: matrix.live(job, word), point) != 0  # type: ignore[misc]
-        lapse(job)
-        matrix.park([job])
-
-    assert deaths
-    Attempt.objects.exclude(discard_at=None).update(discard_at=None)
+    died = lanes(settings, made, point)
     for unanswered in (False, True):
         wait_for_answers(settings, 1 if unanswered else 60)
         rest = {case: job for case, job in made.items() if is_unanswered(*case) is unanswered}
         matrix.unpark(rest.values())
         matrix.live_all(rest)
+    sandbox.advance(10_000)
+    while discards() and exit_status(matrix.let_go, point) == -signal.SIGKILL:
+        died.add("discard")
+    clear(sandbox)
+
+    assert died == DIE_AT[point]
+    assert_all_ended(rich, made, before)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("point", ORDERED)
+def test_every_kind_under_every_word_ordered_by_who_dies(
+    rich: User, sandbox: RunningSandbox, settings: Any, views: list[Photo], point: str
+) -> None:
+    """A process that is killed on the way to an order leaves nothing; asked again, it is one order like any other."""
+    made, faces = {}, matrix.faces(rich, [word for kind, word in DEEP_CASES if kind == "avatar.thumbnail"])
+    before, jobs_before, photos = spent(rich), Generation.objects.count(), Photo.objects.count()
+
+    for kind, word in DEEP_CASES:
+        photo, face = views[0], faces.get(word)
+        if kind == "headshot" and point == "generation.photos.saved":
+            die_at(point, lambda: photo_of(rich))
+            photo = photo_of(rich)
+        elif kind == "headshot" and point == "generation.uploads.kept":
+            upload = put_of(rich)
+            die_at(point, lambda upload=upload: uploads.complete(user=rich, upload_id=upload.pk))  # type: ignore[misc]
+            photo = uploads.complete(user=rich, upload_id=upload.pk)
+        ordered: dict[str, Any] = {"photo": photo, "face": face, "views": views}
+        if point == "generation.jobs.created":
+            die_at(point, partial(matrix.place, rich, kind, word, **ordered))
+        assert Generation.objects.count() == jobs_before + len(made), (kind, word)
+        made[kind, word] = matrix.place(rich, kind, word, **ordered)
+        matrix.park([made[kind, word]])
+
+    assert ledger.balance(rich.pk).held == sum(PRICES[kind] for kind, _ in made)
+    brought = 0 if point == "generation.jobs.created" else len(ENDS)
+    assert Photo.objects.count() == photos + brought
+    assert lanes(settings, made, "") == set()
     clear(sandbox)
     assert_all_ended(rich, made, before)
+
+
+def lanes(settings: Any, made: dict[Case, Generation], point: str) -> set[str]:
+    """The jobs of each kind one after the other, those of all kinds beside each other, each in a process armed for the
+    point. Returns the kinds that died there.
+    """
+    died: set[str] = set()
+    waiting = {kind: [case for case in made if case[0] == kind] for kind in matrix.DEEP_KINDS}
+    running: dict[str, tuple[Dying, Case]] = {}
+
+    def go_on() -> bool:
+        for kind, (child, case) in list(running.items()):
+            if child.is_alive():
+                continue
+            status = child.exit_status()
+            assert status in (0, -signal.SIGKILL), (case, status)
+            if status:
+                died.add(kind)
+            lapse(made[case])
+            matrix.park([made[case]])
+            del running[kind]
+        for kind in [kind for kind, left in waiting.items() if left and kind not in running]:
+            case = waiting[kind].pop(0)
+            wait_for_answers(settings, 1 if is_unanswered(*case) else 60)
+            # Models are alone in their queue, which makes a difference by its name.
+            matrix.unpark([made[case]], "" if kind == "model3d" else f"~{matrix.DEEP_KINDS.index(kind)}")
+            running[kind] = (Dying(partial(matrix.live_alone, made[case], case[1]), point), case)
+        return not running
+
+    until(go_on, f"all have lived or died at {point}", within_s=3000, pause_s=0.1)
+    return died

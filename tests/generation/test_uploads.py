@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 from django.test import Client
 
@@ -21,7 +22,7 @@ from generation import photos, uploads
 from generation.models import Photo, Upload
 from tests.generation.material import encoded, in_parallel, jpeg, order, portrait, until
 from tests.people import api, make_user
-from tests.stores import fetch, put
+from tests.stores import fetch, go_away, put
 
 URL = "/api/v1/photos/upload-url"
 
@@ -176,6 +177,39 @@ def test_an_announcement_is_strict(alice: User, fields: dict[str, Any], status: 
     assert (answer.status_code, answer.json()["error"]) == (status, code)
     assert not Upload.objects.exists()
     assert not StoredObject.objects.exists()
+
+
+def test_while_the_storage_is_away_nothing_is_kept_and_nothing_lost(alice: User, store: str, settings: Any) -> None:
+    client, where = api(alice), (settings.STORAGES, settings.MEDIA_ROOT)
+    upload = announced(client, jpeg())
+    put(upload["url"], jpeg(), upload["headers"])
+    photo = SimpleUploadedFile("me.jpg", jpeg(), "image/jpeg")
+
+    go_away(store, settings)
+    through_us = client.post("/api/v1/photos", {"file": photo}, format="multipart", headers={"Idempotency-Key": "one"})
+    completed = complete(client, upload)
+
+    for answer in (through_us, completed):
+        assert (answer.status_code, answer.json()["error"], answer.json()["charged"]) == (503, "unavailable", "none")
+        assert "storage" in answer.json()["message"]
+        assert answer["Retry-After"] == "5"
+    assert not Photo.objects.exists()
+    assert not StoredObject.objects.filter(expires_at=None).exists()
+
+    settings.STORAGES, settings.MEDIA_ROOT = where
+    photo.seek(0)
+    again = client.post("/api/v1/photos", {"file": photo}, format="multipart", headers={"Idempotency-Key": "one"})
+    assert again.status_code == 201
+    assert complete(client, upload).status_code == 200
+    assert Photo.objects.count() == 2
+
+
+def test_a_folder_that_cannot_be_written_to_takes_nothing(alice: User, settings: Any) -> None:
+    upload = announced(api(alice), jpeg())
+
+    go_away("folder", settings)
+
+    assert put(upload["url"], jpeg(), upload["headers"]) == 503
 
 
 def test_somebody_elses_upload_does_not_exist(alice: User, bob: User) -> None:
