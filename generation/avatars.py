@@ -10,10 +10,10 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 import audit
-from core.errors import NotFound
+from core.errors import Conflict, NotFound
 from core.ids import new_id
 from generation import adults, avatar_limit, jobs, moderation, outputs
-from generation.errors import AvatarNotReady
+from generation.errors import AvatarNotReady, TooLateToCancel
 from generation.models import Asset, Avatar, AvatarStatus, Generation, Kind
 
 EDITABLE = ("name", "description", "content_category")
@@ -102,16 +102,23 @@ def delete(*, user: Any, avatar_id: UUID) -> None:
     """Take the avatar away from its owner. What was made with it stays; what makes it is cancelled.
 
     Locks: its open jobs as `jobs.cancel`, then the avatar: the order in which a job that ends locks them too.
-    Raises: NotFound, TooLateToCancel, CancelLimitReached.
+    Raises: NotFound, TooLateToCancel, CancelLimitReached; Conflict when another face was ordered meanwhile.
     """
     with transaction.atomic():
         if not Avatar.objects.visible_to(user).filter(pk=avatar_id).exists():
             raise NotFound
         making = Generation.objects.open().filter(avatar=avatar_id, kind=Kind.AVATAR).order_by("pk")
         for job_id in list(making.values_list("pk", flat=True)):
-            jobs.cancel(user=user, job_id=job_id)
+            try:
+                jobs.cancel(user=user, job_id=job_id)
+            except TooLateToCancel:
+                if making.filter(pk=job_id).exists():
+                    raise
+                # It ended while we waited for its lock: there is nothing left to cancel.
         if not Avatar.objects.visible_to(user).filter(pk=avatar_id).update(deleted_at=Now()):
             raise NotFound
+        if making.exists():
+            raise Conflict(retry_after=1)
         outputs.purge(Asset.objects.filter(face_of=avatar_id, generation__deleted_at__isnull=False))
         audit.record("avatar.deleted", ("avatar", avatar_id), user=user)
 

@@ -228,7 +228,7 @@ def _count_late_cancel(job: Generation) -> None:
 def retry(*, user: Any, job_id: UUID) -> Generation:
     """Order a failed job again: the next round, its own hold and deadline, at the lower of the two prices.
 
-    Locks: the job, its photos, then the wallet; of an avatar, the person's places after the job.
+    Locks: the job, its photos, then the wallet; of an avatar, itself and the person's places after the job.
     Raises: NotFound, NotRetryable, AvatarLimitReached, OperationUnavailable, NotSold, Moderated, InsufficientCredits,
         DebtOutstanding.
     Enqueues: the workers of its queue.
@@ -286,9 +286,10 @@ def retry(*, user: Any, job_id: UUID) -> Generation:
 def _count_avatar_again(user: Any, job: Generation) -> None:
     """A failed avatar has given its place up; one that is deleted wants no face.
 
+    Locks: the avatar, so that it is not deleted meanwhile.
     Raises: NotRetryable, AvatarLimitReached.
     """
-    avatar = Avatar.objects.visible_to(user).filter(generations=job).first()
+    avatar = Avatar.objects.visible_to(user).filter(pk=job.avatar_id).select_for_update(no_key=True).first()
     if avatar is None:
         raise NotRetryable("The avatar of this job has been deleted; make a new one.")
     if avatar.generation_id == job.pk:

@@ -117,7 +117,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What we do to an output before it is stored: crop and scale down to `size`, cut to `duration_s`, silence it."""
+    """What we do to an output before it is stored: a picture is cropped and scaled down to `size`, a film is cut to
+    `duration_s` and silenced. Films keep the size that was ordered of the provider.
+    """
 
     size: tuple[int, int] | None = None
     duration_s: float | None = None

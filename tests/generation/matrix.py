@@ -48,8 +48,10 @@ UNBILLED = {("image", "fail"), ("avatar.thumbnail", "fail"), ("video.xai", "fail
 CHAT_ALONE = {"moderated", "withheld", "blocked", "corrupt", "wrongtype", "fail"}
 Case = tuple[str, str]  # a kind and a word
 CASES: list[Case] = [(kind, word) for word in ENDS for kind in KINDS]
-for _ends in ENDS.values():
-    _ends[LONG] = _ends["video.xai"]
+for _ends in ENDS.values():  # what the first stage made is no film: xAI will not extend it
+    _ends[LONG] = (
+        _ends["video.xai"].replace("bad_output", "provider_rejected").replace("output_too_large", "provider_rejected")
+    )
 ENDS[""]["model3d"] = ""  # it has no words that a magic one could be among
 DEEP_CASES: list[Case] = [*CASES, ("model3d", "")]
 LONG_CASES: list[Case] = [(LONG, word) for word in ENDS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -63,6 +64,7 @@ def test_profile_and_face_are_stored_and_paid_together(rich: User, sandbox: Runn
     assert face is not None
     assert face.file is not None
     assert (face.generation_id, face.width, face.height) == (job.pk, 512, 512)
+    assert re.fullmatch(rf"avatars/{rich.pk}/thumbnail_{avatar.pk}_[0-9a-f-]{{36}}\.\w+", face.file.key)
     with storage.open(face.file.key) as file:
         assert Image.open(io.BytesIO(file.read())).size == (512, 512)
     assert (ledger.balance(rich.pk).balance, ledger.balance(rich.pk).held) == (95, 0)

@@ -26,6 +26,15 @@ def test_one_output_has_no_number_and_several_count_from_one() -> None:
     assert keys.thumbnail(f"{stem}_2.jpg") == f"{stem}_2_thumbnail.jpg"
 
 
+def test_the_face_of_an_avatar_is_named_by_the_avatar() -> None:
+    made = job(Kind.AVATAR)
+    made.avatar_id = new_id()
+
+    key = keys.output(made, token=TOKEN, at=AT, ending="jpg")
+
+    assert key == f"avatars/{made.user_id}/thumbnail_{made.avatar_id}_{TOKEN}.jpg"
+
+
 def test_each_store_of_the_same_output_has_its_own_key() -> None:
     made = job(Kind.HEADSHOT)
 
