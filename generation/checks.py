@@ -46,7 +46,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             f"3D models are on, and {', '.join(lacking)} is not installed here: no worker for `bulk` may run here."
         )
         found.append(
-            Warning(message, hint="make photogrammetry, or PHOTOGRAMMETRY_ENABLED=false", id="generation.W002")
+            Warning(message, hint="make photogrammetry, or PHOTOGRAMMETRY_ENABLED=false", id="generation.W004")
         )
     if settings.PRODUCTION and not any(providers.is_configured(code) for code in providers.REGISTRY):
         found.append(Warning("No provider has keys: nothing can be ordered.", id="generation.W001"))

@@ -186,15 +186,17 @@ def live_all(made: Mapping[Case, Generation]) -> None:
         raise AssertionError(f"{error}: {list(mine.values_list('operation', 'params', 'state', 'unknown'))}") from None
 
 
-def let_go() -> None:
-    """Passes until what came too late is learnt of and let go."""
+def let_go(attempt: Attempt | None = None) -> None:
+    """Passes until what came too late is learnt of and let go: what this attempt made alone, or all."""
+    left = Attempt.objects.filter(pk=attempt.pk) if attempt else Attempt.objects.all()
+    left = left.exclude(discard_at=None)
 
     def is_gone() -> bool:
-        Attempt.objects.exclude(discard_at=None).update(discard_at=Now())
+        left.update(discard_at=Now())
         step()
-        return not Attempt.objects.exclude(discard_at=None).exists()
+        return not left.exists()
 
-    until(is_gone, "what came too late is let go", within_s=60)
+    until(is_gone, "what came too late is let go", within_s=60, pause_s=0.1)
 
 
 def has_given_up_asking() -> Q:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import psycopg
 import redis
 import requests
+from django.core import signing
 
 from config.embedded import addresses, postgres, processes, valkey
 from tests import embedded
@@ -102,6 +103,13 @@ class Shop:
     def files(self, *parts: str) -> list[Path]:
         """All files below a folder of the shop's."""
         return [path for path in self.folder.joinpath(*parts).rglob("*") if path.is_file()]
+
+    def expired(self, url: str) -> str:
+        """The same address of ours, as it would be had it run out."""
+        head, _, signed = url.rpartition("/")
+        keys: dict[str, Any] = {"key": self.stack.environment["SECRET_KEY"], "salt": "core.storage.door"}
+        named = signing.loads(signed, **keys)
+        return f"{head}/{signing.dumps(named | {'e': 1}, compress=True, **keys)}"
 
     # --- The outside world ---
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hmac
 import io
 import json
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -151,6 +153,43 @@ def test_a_body_in_chunks_is_a_body(shop: Shop, alice: Customer) -> None:
     order = iter([b'{"item":', b'"credits:9","gateway":"razorpay"}'])
     refused(alice.send("POST", "payments", key=key(), data=order, headers=JSON), 400, "invalid")
     refused(alice.send("POST", "webhooks/razorpay", data=iter([b"x" * (2 << 20)])), 413, "too_large")
+
+
+def test_an_address_for_a_photo_takes_that_photo_and_nothing_else(shop: Shop, alice: Customer) -> None:
+    content, kind = portrait(), {"Content-Type": "image/jpeg"}
+    body = {"filename": "me.jpg", "content_type": "image/jpeg", "bytes": len(content)}
+    for wrong in ("", "a b", "x" * 256):
+        answer = alice.send("POST", "photos/upload-url", json=body, headers={"Idempotency-Key": wrong})
+        refused(answer, 400, "invalid")
+    upload = alice.ok("POST", "photos/upload-url", json=body)
+    expired = shop.expired(upload["url"])
+
+    def put(content: Any, url: str = upload["url"], **headers: str) -> int:
+        return requests.put(url, data=content, headers=kind | headers, timeout=20).status_code
+
+    assert put(content + b"more") == 413
+    assert put(content[:-1]) == 400
+    assert put(iter([content[:-1]])) == 400  # in chunks
+    assert put(content, **{"Content-Type": "image/png"}) == 403
+    assert put(content, expired) == put(content, upload["url"] + "x") == 404
+    assert broken_off(upload["url"], content) in (b"", b"HTTP/1.1 400")
+    refused(alice.send("POST", f"photos/{upload['photo']}/complete"), 409, "upload_incomplete")
+    assert not shop.files("media", "incoming")
+
+    assert [put(content), put(content)] == [200, 200]
+    assert len(shop.files("media", "incoming")) == 1
+    assert alice.ok("POST", f"photos/{upload['photo']}/complete")["width"] == 900
+    assert not shop.files("media", "incoming")
+
+
+def broken_off(url: str, content: bytes) -> bytes:
+    """Say how much is to come, and leave after half of it; what is answered."""
+    parts = urlsplit(url)
+    with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=20) as line:
+        head = f"PUT {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: image/jpeg\r\n"
+        line.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content[: len(content) // 2])
+        line.shutdown(socket.SHUT_WR)
+        return line.recv(12)
 
 
 # --- Buying -----------------------------------------------------------------------------------------------------------
