@@ -289,7 +289,8 @@ def _count_avatar_again(user: Any, job: Generation) -> None:
     Locks: the avatar, so that it is not deleted meanwhile.
     Raises: NotRetryable, AvatarLimitReached.
     """
-    avatar = Avatar.objects.visible_to(user).filter(pk=job.avatar_id).select_for_update(no_key=True).first()
+    mine = Avatar.objects.visible_to(user).filter(generations=job)
+    avatar = mine.select_for_update(of=("self",), no_key=True).first()
     if avatar is None:
         raise NotRetryable("The avatar of this job has been deleted; make a new one.")
     if avatar.generation_id == job.pk:
