@@ -91,7 +91,7 @@ def _set(user: User, encoded: str, *, session: Session | None, how: str, by_them
         user=user,
         cause=f"password-changed:{user.pk}:{user.epoch}",
         context={
-            "at": f"{clock.now():%-d %B %Y, %H:%M} UTC",
+            "at": clock.now().isoformat(timespec="minutes"),
             "device": devices.name(now.user_agent) if by_themselves else "Our staff, at the server",
             "ip": now.ip or "unknown",
         },

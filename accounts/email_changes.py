@@ -101,7 +101,7 @@ def confirm(*, token: str) -> User:
                 user=user,
                 to=old,
                 cause=f"email-changed:{change.pk}",
-                context={"at": f"{clock.now():%-d %B %Y, %H:%M} UTC"},
+                context={"at": clock.now().isoformat(timespec="minutes")},
             )
             if not was_verified:
                 users.welcome(user)

@@ -274,7 +274,7 @@ def _confirm(payment: Payment) -> None:
             "amount": display(payment.received, payment.currency),
             "goods": _goods(payment),
             "currency": payment.currency,
-            "date": timezone.now().strftime("%-d %B %Y"),
+            "date": timezone.now().date().isoformat(),
         },
     )
 

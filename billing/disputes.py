@@ -92,7 +92,7 @@ def _tell_staff(payment: Payment, row: Dispute) -> None:
                 "gateway": row.gateway,
                 "amount": display(row.amount, row.currency),
                 "reason": row.reason_code.replace("_", " ") or "not told",
-                "respond_by": f"by {row.respond_by:%-d %B %Y}" if row.respond_by else "as soon as you can",
+                "respond_by": row.respond_by.date().isoformat() if row.respond_by else "",
                 "link": f"{settings.PUBLIC_URL}/admin/billing/payment/{payment.pk}/change/",
             },
         )

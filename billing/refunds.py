@@ -11,6 +11,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
 import audit
 from billing import breaks, gateways, ledger, money
@@ -403,8 +404,12 @@ def _tell(payment: Payment, row: Refund, *, taken: int) -> None:
     """
     if row.origin == RefundOrigin.REFUSED:
         return
-    reasons = {RefundOrigin.SURPLUS: "You had paid for it already.", RefundOrigin.CANCELED: "It was canceled."}
-    kept = "" if row.origin == RefundOrigin.CANCELED else "What you bought stays yours."
+    reasons = {
+        RefundOrigin.SURPLUS: gettext_noop("You had paid for it already."),
+        RefundOrigin.CANCELED: gettext_noop("It was canceled."),
+    }
+    way = gettext_noop("by bank transfer") if row.method == RefundMethod.MANUAL else gettext_noop("the way they came")
+    kept = "" if row.origin == RefundOrigin.CANCELED else gettext_noop("What you bought stays yours.")
     outbox.enqueue(
         "refund",
         user=payment.user,
@@ -414,7 +419,7 @@ def _tell(payment: Payment, row: Refund, *, taken: int) -> None:
             "refund_id": str(row.pk),
             "amount": display(row.amount, row.currency),
             "goods": payment.title,
-            "way": "by bank transfer" if row.method == RefundMethod.MANUAL else "the way they came",
+            "way": way,
             "reason": reasons.get(RefundOrigin(row.origin), ""),
             "consequence": f"{display(taken, payment.unit)} were taken back for it." if taken else kept,
         },

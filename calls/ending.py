@@ -54,7 +54,7 @@ def finish(call: Call, end: End, *, at: datetime) -> None:
                 "recipient": recipient(call),
                 "duration": spoken(seconds),
                 "cost": display(cost, terms.UNIT),
-                "date": f"{end.at:%-d %B %Y}",
+                "date": end.at.date().isoformat(),
             },
         )
     if call.room:

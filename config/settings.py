@@ -127,6 +127,12 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = True
+# English, and whatever has a compiled catalogue in locale/. Mails use it; the API and the console speak English.
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGES = [("en", "English")]
+LANGUAGES += [
+    (p.parts[-3].replace("_", "-").lower(),) * 2 for p in sorted(LOCALE_PATHS[0].glob("*/LC_MESSAGES/django.mo"))
+]
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 STORAGES: dict[str, Any] = {
@@ -492,6 +498,7 @@ SIGNED_URL_S = env.int("SIGNED_URL_S", default=3600)
 # --- Mail ---------------------------------------------------------------------------------------------------------
 
 EMAIL_URL = env.str("EMAIL_URL", default=f"smtp://127.0.0.1:{SANDBOX_SMTP_PORT}" if SANDBOX_ENABLED else "")
+MAIL_LANGUAGE = env.str("MAIL_LANGUAGE", default="en")  # of mails to people who told none that there is
 EMAIL_SENDER = EMAIL_URL.removeprefix("anymail://") if EMAIL_URL.startswith("anymail://") else ""
 if EMAIL_SENDER:
     EMAIL_BACKEND = f"anymail.backends.{EMAIL_SENDER}.EmailBackend"

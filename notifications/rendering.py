@@ -1,4 +1,4 @@
-"""From a row of the outbox to a message: subject, text, HTML with its styles inlined."""
+"""From a row of the outbox to a message in its reader's language: subject, text, HTML with its styles inlined."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import css_inline
 from django.conf import settings
+from django.template.defaultfilters import wordwrap
 from django.template.loader import render_to_string
+from django.utils import translation
 from django.utils.module_loading import import_string
 
 from notifications import preferences
@@ -36,26 +38,39 @@ def render(mail: Mail) -> Rendered:
     """The message as it leaves, secrets included."""
     maker = settings.MAIL_SECRETS.get(mail.name)
     secrets = import_string(maker)(mail) if maker else {}
-    return _render(mail.name, mail.context, secrets, _unsubscribe_link(mail))
+    return _render(mail, secrets, _unsubscribe_link(mail))
 
 
 def preview(mail: Mail) -> Rendered:
     """The message as staff may see it."""
-    return _render(
-        mail.name,
-        mail.context,
-        dict.fromkeys(TEMPLATES[mail.name].made, HIDDEN),
-        HIDDEN if _unsubscribe_link(mail) else "",
-    )
+    return _render(mail, dict.fromkeys(TEMPLATES[mail.name].made, HIDDEN), HIDDEN if _unsubscribe_link(mail) else "")
+
+
+def language_of(user: Any) -> str:
+    """The language of a person's mails: the nearest to their locale that there is a catalogue for."""
+    try:
+        return translation.get_supported_language_variant(getattr(user, "locale", "") or settings.MAIL_LANGUAGE)
+    except LookupError:
+        return str(settings.MAIL_LANGUAGE)
 
 
 def _unsubscribe_link(mail: Mail) -> str:
     return preferences.link(mail.user_id, mail.name) if mail.user_id and mail.name in OPTIONAL else ""
 
 
-def _render(name: str, context: dict[str, Any], secrets: dict[str, str], unsubscribe_link: str) -> Rendered:
+def _render(mail: Mail, secrets: dict[str, str], unsubscribe_link: str) -> Rendered:
+    with translation.override(language_of(mail.user)):
+        return _in_language(mail.name, mail.context, secrets, unsubscribe_link)
+
+
+def _in_language(name: str, context: dict[str, Any], secrets: dict[str, str], unsubscribe_link: str) -> Rendered:
     home = settings.FRONTEND_URL or settings.PUBLIC_URL
+    runs_left = translation.get_language_bidi()
     values = {
+        "language": translation.get_language(),
+        "direction": "rtl" if runs_left else "ltr",
+        "start": "right" if runs_left else "left",
+        "end": "left" if runs_left else "right",
         "product": product_name(),
         "home_link": home,
         "dashboard_link": f"{settings.FRONTEND_URL}/dashboard" if settings.FRONTEND_URL else home,
@@ -70,7 +85,7 @@ def _render(name: str, context: dict[str, Any], secrets: dict[str, str], unsubsc
     subject = " ".join(render_to_string(f"email/{name}/subject.txt", values).split())[:255]
     return Rendered(
         subject=subject,
-        text=render_to_string(f"email/{name}/body.txt", values).strip() + "\n",
+        text=wordwrap(render_to_string(f"email/{name}/body.txt", values).strip(), 76) + "\n",
         html=_inliner().inline(render_to_string(f"email/{name}/body.html", values | {"subject": subject})),
         unsubscribe_link=unsubscribe_link,
     )

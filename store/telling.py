@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import F
+from django.utils.translation import gettext_noop
 
 from accounts.exports import Part, Rows
 from core.money import display
@@ -16,10 +17,10 @@ from store import invoices
 from store.models import Because, Order, OrderLine
 
 _REASONS = {
-    Because.BUYER: "You canceled it.",
-    Because.STAFF: "We had to cancel it.",
-    Because.UNPAID: "It was not paid in time.",
-    Because.ERASED: "Your account is being deleted.",
+    Because.BUYER: gettext_noop("You canceled it."),
+    Because.STAFF: gettext_noop("We had to cancel it."),
+    Because.UNPAID: gettext_noop("It was not paid in time."),
+    Because.ERASED: gettext_noop("Your account is being deleted."),
 }
 _ORDER = (
     "id", "created_at", "state", "amount", "currency", "address", "payment", "tracking", "because", "confirmed_at",

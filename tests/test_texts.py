@@ -20,9 +20,9 @@ from calls import calling
 from generation.models import Avatar, Generation, Photo
 from notifications.models import Mail
 from notifications.rendering import preview
+from notifications.samples import SAMPLES
 from tests.calls import given as calls
 from tests.generation.material import fund, jpeg, photo_of
-from tests.notifications.letters import EXAMPLES
 from tests.people import PASSWORD, api, verify
 from tests.test_admin import OURS
 
@@ -201,7 +201,7 @@ def test_no_mail_runs_it(written: User) -> None:
     letters = [mail for mail in Mail.objects.all() if mail.to == written.email]
     letters += [
         Mail(name=name, to="a@example.com", context={key: _hostile(value) for key, value in example.items()})
-        for name, example in EXAMPLES.items()
+        for name, example in SAMPLES.items()
     ]
     for mail in letters:
         rendered = preview(mail)

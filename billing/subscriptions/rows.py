@@ -44,7 +44,7 @@ def tell(row: Subscription, name: str, *, cause: str, **context: Any) -> None:
 
 
 def day(at: datetime | None) -> str:
-    return at.strftime("%-d %B %Y") if at else ""
+    return at.date().isoformat() if at else ""
 
 
 def has_ended(row: Subscription) -> bool:

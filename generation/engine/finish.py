@@ -13,6 +13,7 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
 import audit
 from billing import ledger
@@ -47,7 +48,12 @@ REASONS: dict[str, str] = {
 }
 
 _MAILS: dict[str, tuple[str, str]] = {Kind.HEADSHOT: ("headshot-generated", "headshot-failed")}
-_WORDS = {Kind.IMAGE: "picture", Kind.VIDEO: "video", Kind.AVATAR: "avatar", Kind.MODEL3D: "3D model"}
+_WORDS = {
+    Kind.IMAGE: gettext_noop("picture"),
+    Kind.VIDEO: gettext_noop("video"),
+    Kind.AVATAR: gettext_noop("avatar"),
+    Kind.MODEL3D: gettext_noop("3D model"),
+}
 _MAIL = ("generation-completed", "generation-failed")
 
 

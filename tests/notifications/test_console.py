@@ -15,7 +15,8 @@ from core.errors import Conflict
 from notifications import delivery, outbox
 from notifications.models import Mail, MailEvent, Suppression
 from notifications.rendering import HIDDEN
-from tests.notifications.letters import EXAMPLES, letter
+from notifications.samples import SAMPLES
+from tests.notifications.letters import letter
 from tests.people import PASSWORD, make_user, verification_token
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +36,7 @@ def pages(mail: Mail) -> tuple[str, str]:
     )
 
 
-@pytest.mark.parametrize("name", sorted(EXAMPLES))
+@pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_each_mail_can_be_looked_at(console: Client, name: str) -> None:
     page, frame = pages(letter(name))
 
@@ -159,7 +160,7 @@ def test_a_dead_letter_is_listed_sent_again_once_and_then_gone_from_the_list(sup
 def test_it_goes_to_where_its_reader_is_now_but_a_farewell_to_the_former_mailbox(alice: User, support: User) -> None:
     sent = {}
     for name in ("welcome", "email-changed"):
-        mail = outbox.enqueue(name, user=alice, to="old@example.com", cause=name, context=EXAMPLES[name])
+        mail = outbox.enqueue(name, user=alice, to="old@example.com", cause=name, context=SAMPLES[name])
         assert mail
         sent[name] = outbox.resend(fail(mail, "bounced"), actor=support, reason="Asked for.").to
 

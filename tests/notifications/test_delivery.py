@@ -18,8 +18,9 @@ from audit.models import AuditLog
 from core.ids import new_id
 from notifications import delivery, metrics
 from notifications.models import TRANSITIONS, Mail, MailState, Suppression
+from notifications.samples import SAMPLES
 from notifications.tasks import deliver, purge
-from tests.notifications.letters import EXAMPLES, letter
+from tests.notifications.letters import letter
 from tests.people import api, make_user
 from tests.sandbox.process import RunningSandbox, wait_for
 
@@ -57,7 +58,7 @@ def test_a_queued_mail_arrives_once(smtp: RunningSandbox, alice: User) -> None:
     assert actions(mail) == ["email.sent"]
 
 
-@pytest.mark.parametrize("name", sorted(EXAMPLES))
+@pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_each_mail_arrives(smtp: RunningSandbox, name: str) -> None:
     letter(name, to=f"{name}@example.com")
 

@@ -12,7 +12,7 @@ from core import jobs
 from notifications import outbox
 from notifications.mails import TEMPLATES
 from notifications.models import Mail
-from tests.notifications.letters import EXAMPLES
+from notifications.samples import SAMPLES
 
 pytestmark = pytest.mark.django_db
 
@@ -110,7 +110,7 @@ def test_queueing_costs_two_queries(alice: User, django_assert_num_queries: Djan
 
 
 def test_every_mail_has_an_example_here() -> None:
-    assert EXAMPLES.keys() == TEMPLATES.keys()
+    assert SAMPLES.keys() == TEMPLATES.keys()
 
 
 def test_an_unreachable_broker_does_not_fail_the_caller(

@@ -14,7 +14,7 @@ from notifications import delivery, outbox, preferences
 from notifications.mails import OPTIONAL, TEMPLATES
 from notifications.models import Mail, Refusal
 from notifications.rendering import HIDDEN, preview
-from tests.notifications.letters import EXAMPLES
+from notifications.samples import SAMPLES
 from tests.people import api
 
 pytestmark = pytest.mark.django_db
@@ -112,7 +112,7 @@ def test_each_mail_that_may_be_declined_can_be_with_one_press_and_no_other(
 ) -> None:
     settings.MAIL_SECRETS = {}  # the rows behind their links are not here
     Mail.objects.all().delete()
-    outbox.enqueue(name, user=alice, cause="one", context=EXAMPLES[name])
+    outbox.enqueue(name, user=alice, cause="one", context=SAMPLES[name])
 
     delivery.deliver_due()
 
@@ -126,7 +126,7 @@ def test_each_mail_that_may_be_declined_can_be_with_one_press_and_no_other(
     assert path in message.body
     assert Client(enforce_csrf_checks=True).post(path, {"List-Unsubscribe": "One-Click"}).status_code == 200
     assert [kind for kind, is_wanted in preferences.wanted(alice).items() if not is_wanted] == [name]
-    again = outbox.enqueue(name, user=alice, cause="two", context=EXAMPLES[name])
+    again = outbox.enqueue(name, user=alice, cause="two", context=SAMPLES[name])
     assert again is not None
     delivery.deliver_due()
     assert state_of(again) == "suppressed"

@@ -23,7 +23,8 @@ from inbox import deliveries
 from inbox.models import Delivery
 from notifications import delivery, outbox
 from notifications.models import Mail, MailEvent, Refusal, Suppression
-from tests.notifications.letters import EXAMPLES, letter
+from notifications.samples import SAMPLES
+from tests.notifications.letters import letter
 
 pytestmark = pytest.mark.django_db
 
@@ -351,7 +352,7 @@ def test_a_suppressed_address_gets_what_keeps_the_account_its_owners_and_nothing
     tell(body(sent()))
     post.outbox.clear()
 
-    mails = {name: letter(name, cause=name) for name in EXAMPLES}
+    mails = {name: letter(name, cause=name) for name in SAMPLES}
     delivery.deliver_due()
     delivery.deliver_due()
 
