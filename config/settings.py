@@ -299,6 +299,7 @@ BILLING_FULFILMENT = {
 # What approvals can set off → the permission that its requester and its approver need.
 APPROVAL_ACTS = {
     "billing.staff_grants.carry_out": "billing.give_staffgrant",
+    "billing.staff_offers.carry_out": "billing.reprice_package",
     "billing.staff_prices.carry_out": "billing.reprice_package",
     "billing.staff_refunds.carry_out": "billing.refund_payment",
     "billing.staff_refunds.carry_out_waiver": "billing.waive_debt",

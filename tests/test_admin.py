@@ -187,8 +187,11 @@ ACTS = {
     "store_order_deliver": {"support", "ops"},
     "store_order_cancel": {"support", "ops"},
     "billing_package_change_price": {"finance"},
+    "billing_package_sell_another": {"finance"},
     "billing_creditprice_change_price": {"finance"},
+    "billing_creditprice_sell_another": {"finance"},
     "billing_plan_change_price": {"finance"},
+    "billing_plan_sell_another": {"finance"},
     "wearables_import_apply": {"ops"},
     "wearables_import_roll_back": {"ops"},
 }

@@ -8,11 +8,16 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
 
-from billing import staff_prices
+from billing import staff_offers, staff_prices
 from billing.admin.payments import money
-from billing.models import CreditPrice, Package, Plan
+from billing.models import CreditPrice, Interval, Package, Plan
 from core.admin import PreviewForm, ReadOnlyModelAdmin, act
 from core.ids import new_id
 
@@ -29,6 +34,14 @@ def _name() -> forms.CharField:
     return forms.CharField(label="Name", max_length=80, widget=UnfoldAdminTextInputWidget)
 
 
+def _code() -> forms.CharField:
+    return forms.CharField(label="Code", max_length=32, widget=UnfoldAdminTextInputWidget)
+
+
+def _currency() -> forms.CharField:
+    return forms.CharField(label="Currency", max_length=3, widget=UnfoldAdminTextInputWidget)
+
+
 class PriceForm(PreviewForm):
     """Begins with the figures as they are."""
 
@@ -40,7 +53,10 @@ class PriceForm(PreviewForm):
 
     def __init__(self, request: HttpRequest, object_id: Any = None, **kwargs: Any) -> None:
         row = staff_prices.FIELDS[self.kind][0].objects.filter(pk=object_id).first()
-        super().__init__(request, object_id, initial=staff_prices.figures(row) if row else {}, **kwargs)
+        super().__init__(request, object_id, initial=self.begin_with(row) if row else {}, **kwargs)
+
+    def begin_with(self, row: Any) -> dict[str, Any]:
+        return staff_prices.figures(row)
 
 
 class PackageForm(PriceForm):
@@ -65,6 +81,30 @@ class PlanForm(PriceForm):
     credits = _number("Credits a month")
     max_avatars = _number("Avatars")
     field_order = ["name", "amount", "credits", "max_avatars", "is_for_sale", "reason"]
+
+
+class OfferForm(PriceForm):
+    """Begins with the likeness of what the new one is to be sold beside."""
+
+    def begin_with(self, row: Any) -> dict[str, Any]:
+        return staff_offers.terms(row)
+
+
+class NewPackageForm(OfferForm, PackageForm):
+    code = _code()
+    currency = _currency()
+    field_order = ["code", "currency", *PackageForm.field_order]
+
+
+class NewCreditPriceForm(OfferForm, CreditPriceForm):
+    currency = _currency()
+    field_order = ["currency", *CreditPriceForm.field_order]
+
+
+class NewPlanForm(OfferForm, PlanForm):
+    code = _code()
+    interval = forms.ChoiceField(label="By the", choices=Interval.choices, widget=UnfoldAdminSelectWidget)
+    field_order = ["code", "interval", *PlanForm.field_order]
 
 
 def _preview(row: Any, given: dict[str, Any]) -> list[str]:
@@ -99,6 +139,32 @@ def _button(form: type[PriceForm], explanation: str) -> Any:
     )(change_price)
 
 
+def _offer(form: type[OfferForm], explanation: str) -> Any:
+    """The act that sells another one of a kind."""
+
+    def asked_for(row: Any, given: dict[str, Any]) -> dict[str, Any]:
+        return {field: given[field] for field in staff_offers.terms(row)}
+
+    def sell_another(self: Any, request: HttpRequest, row: Any, given: dict[str, Any]) -> str:
+        staff_offers.ask(
+            request_id=given["request_id"],
+            kind=form.kind,
+            like_id=row.pk,
+            new=asked_for(row, given),
+            reason=given["reason"],
+            actor=request.user,
+        )
+        return "This waits for a colleague's approval."
+
+    return act(
+        "Sell another",
+        permission=staff_prices.REPRICE,
+        explanation=explanation,
+        form=form,
+        preview=lambda row, given: staff_offers.preview(row, asked_for(row, given)),
+    )(sell_another)
+
+
 @admin.register(Package)
 class PackageAdmin(ReadOnlyModelAdmin):
     list_display = [
@@ -113,20 +179,22 @@ class PackageAdmin(ReadOnlyModelAdmin):
     ]
     list_filter = ["currency", "is_for_sale"]
     ordering = ["currency", "position"]
-    actions_detail = ["change_price"]
+    actions_detail = ["change_price", "sell_another"]
     change_price = _button(
         PackageForm, "A colleague has to approve. Payments that have begun keep what they were told."
     )
+    sell_another = _offer(NewPackageForm, "Under another code, or in another currency. A colleague has to approve.")
 
 
 @admin.register(CreditPrice)
 class CreditPriceAdmin(ReadOnlyModelAdmin):
     list_display = ["currency", money("amount", "One credit"), "least", "most", "is_for_sale"]
     ordering = ["currency"]
-    actions_detail = ["change_price"]
+    actions_detail = ["change_price", "sell_another"]
     change_price = _button(
         CreditPriceForm, "A colleague has to approve. Payments that have begun keep what they were told."
     )
+    sell_another = _offer(NewCreditPriceForm, "In another currency. A colleague has to approve.")
 
 
 @admin.register(Plan)
@@ -145,12 +213,13 @@ class PlanAdmin(ReadOnlyModelAdmin):
     ]
     list_filter = ["interval", ("retired_at", admin.EmptyFieldListFilter)]
     ordering = ["interval", "position", "-edition"]
-    actions_detail = ["change_price"]
+    actions_detail = ["change_price", "sell_another"]
     change_price = _button(
         PlanForm,
         "A colleague has to approve. Another price, number of credits or of avatars is sold as the next edition; "
         "subscribers keep theirs until they change.",
     )
+    sell_another = _offer(NewPlanForm, "Under another code, or by another interval. A colleague has to approve.")
 
     def is_apt(self, act: str, found: Plan) -> bool:
         return found.retired_at is None

@@ -15,7 +15,7 @@ from django.urls import reverse
 from accounts.models import User
 from audit import approvals
 from audit.models import Approval, AuditLog
-from billing import payments, plans, pricing, staff_prices, subscriptions
+from billing import payments, plans, pricing, staff_offers, staff_prices, subscriptions
 from billing.models import CreditPrice, Package, Payment, Plan, SubscriptionChange
 from core.errors import Conflict, Invalid, NotFound, PermissionDenied
 from core.ids import new_id
@@ -96,7 +96,9 @@ def test_the_kept_lists_show_it_at_once(finance: User, colleague: User) -> None:
     for row, amount in ((package(), 59_900), (plan(), 1_099), (CreditPrice.objects.get(), 600)):
         change(finance, colleague, row, amount=amount)
 
-    assert {59_900, 1_099, 600} <= shown()
+    approvals.approve(offer(finance, package(), code="TINY", amount=9_911).pk, approver=colleague, reason="Yes.")
+
+    assert {59_900, 1_099, 600, 9_911} <= shown()
     assert not {49_900, 500} & shown()
 
 
@@ -315,3 +317,92 @@ def test_the_console_changes_plans_and_single_credits(finance: User, colleague: 
     client = Client()
     client.force_login(finance)
     assert "change-price" not in client.get(reverse("admin:billing_plan_change", args=[old.pk])).content.decode()
+
+
+# --- Something new --------------------------------------------------------------------------------------------------
+
+
+def offer(actor: User, like: staff_prices.Priced, *, request_id: Any = None, **new: Any) -> Approval:
+    return staff_offers.ask(
+        request_id=request_id or new_id(),
+        kind=staff_prices.kind_of(like),
+        like_id=like.pk,
+        new=staff_offers.terms(like) | new,
+        reason=WHY,
+        actor=actor,
+    )
+
+
+def test_something_new_is_sold_when_a_colleague_lets_it(
+    finance: User, colleague: User, alice: User, sandbox: RunningSandbox
+) -> None:
+    small = offer(finance, package(), code="tiny", name="Tiny", amount=9_900, credits=15)
+    euros = offer(finance, package(), currency="eur", amount=899)
+    yearly = offer(finance, plan("pro"), code="studio", interval="year", name="Studio", amount=99_900, credits=4_000)
+    single = offer(finance, CreditPrice.objects.get(), currency="USD", amount=9)
+    assert not Package.objects.filter(code="TINY").exists()
+
+    for asked in (small, euros, yearly, single):
+        approvals.approve(asked.pk, approver=colleague, reason="Yes.")
+
+    assert Package.objects.get(code="TINY").currency == "INR"
+    assert Package.objects.get(code="BASIC", currency="EUR").amount == 899
+    assert plan("studio", "year").edition == 1
+    assert CreditPrice.objects.filter(currency="USD", amount=9).exists()
+    assert AuditLog.objects.filter(action__endswith=".added").count() == 4
+    assert pricing.quote("package:TINY", "INR").credits == 15
+    books.check()
+
+
+@pytest.mark.parametrize(
+    ("new", "error"),
+    [
+        ({}, Conflict),
+        ({"code": "basic"}, Conflict),
+        ({"code": "two words"}, Invalid),
+        ({"code": ""}, Invalid),
+        ({"currency": "XXX"}, Invalid),
+        ({"code": "FREEBIE", "amount": 0}, Invalid),
+        ({"code": "EMPTY", "credits": 0}, Invalid),
+        ({"code": "BELOW", "amount": -1}, Invalid),
+        ({"code": "MORE", "position": 3}, Invalid),
+    ],
+)
+def test_what_cannot_be_sold_is_not_offered(finance: User, new: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        offer(finance, package(), **new)
+    assert not Approval.objects.exists()
+
+
+def test_what_was_offered_twice_is_sold_once(finance: User, colleague: User, support: User) -> None:
+    with pytest.raises(PermissionDenied):
+        offer(support, package(), code="TINY")
+    sent = new_id()
+    first, again = (offer(finance, package(), request_id=sent, code="TINY") for _ in range(2))
+    assert first == again
+    with pytest.raises(Conflict):
+        offer(finance, package(), request_id=sent, code="OTHER")
+    twin = offer(colleague, package(), code="tiny", amount=1_000)
+    approvals.approve(first.pk, approver=colleague, reason="Yes.")
+
+    with pytest.raises(Conflict):
+        approvals.approve(twin.pk, approver=finance, reason="Yes.")
+
+    assert Package.objects.get(code="TINY").amount == package().amount
+
+
+def test_the_console_shows_what_is_offered_before_it_asks(finance: User, support: User) -> None:
+    row = package()
+    form = {"code": "TINY", "currency": "INR", "name": "Tiny", "amount": 9_900, "credits": 15, "is_shown": "on"}
+    form |= {"is_for_sale": "on", "request_id": new_id()}
+
+    shown = press(finance, "package_sell_another", row.pk, **form).content.decode()
+
+    assert "<li>new: TINY INR</li><li>price: ₹99.00</li>" in shown
+    assert not Approval.objects.exists()
+    seen = re.search(r'name="seen" value="([^"]*)"', shown)
+    assert seen
+    form["seen"] = html.unescape(seen[1])
+    assert press(support, "package_sell_another", row.pk, **form).status_code == 403
+    assert press(finance, "package_sell_another", row.pk, **form).status_code == 302
+    assert Approval.objects.get().payload["new"]["code"] == "TINY"
