@@ -1,33 +1,36 @@
-"""S5's shop over HTTP alone: a shelf, buyers for the last pieces, payment at a gateway, parcels, money back."""
+"""S5's shop over HTTP alone: a model from photos, a shelf, buyers for the last pieces, payment, parcels, money back."""
 
 from __future__ import annotations
 
+import io
 import re
 import secrets
+import zipfile
 from typing import Any
 
 import pytest
 import requests
 
+from accounts.models import User
 from audit.models import AuditLog
+from generation.providers import photogrammetry
 from store.models import Order
 from tests import books
 from tests.people import PASSWORD, make_staff
-from tests.scenarios.client import Customer
+from tests.scenarios.client import Customer, portrait
 from tests.scenarios.stack import WAKES, Stack, until
+from tests.skips import LACKS_PHOTOGRAMMETRY
 from tests.store.material import ADDRESS, run_out
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
-shop = pytest.mark.parametrize(
-    "stack",
-    [
-        {name: secrets.token_hex(20) for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET")}
-        | {"STRIPE_PUBLISHABLE_KEY": "pk_test_example", "MFA_REQUIRED": "false"}
-        | {"WAKE_EVERY_S": f"{WAKES},store.give_up_orders=0.5,billing.send_refunds=0.5"}
-    ],
-    indirect=True,
-    ids=["shop"],
-)
+SETTINGS = {name: secrets.token_hex(20) for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET")} | {
+    "STRIPE_PUBLISHABLE_KEY": "pk_test_example",
+    "MFA_REQUIRED": "false",
+    "WAKE_EVERY_S": f"{WAKES},store.give_up_orders=0.5,billing.send_refunds=0.5",
+    "PHOTOGRAMMETRY_ENABLED": "false",
+}
+MODELS = SETTINGS | {"PHOTOGRAMMETRY_ENABLED": "true", "PHOTOGRAMMETRY_FREE_BYTES": "0"}
+shop = pytest.mark.parametrize("stack", [SETTINGS], indirect=True, ids=["shop"])
 TREE = {
     "name": "Juniper in a shallow pot",
     "category": "bonsai",
@@ -65,11 +68,83 @@ class Buyer(Customer):
         return until(lambda: self.mails(subject), f"a mail about {subject}", within_s=60)[0]
 
 
+class Keeper(Customer):
+    """Of the shop."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack, "ops@example.test")
+        if not User.objects.filter(email=self.email).exists():
+            make_staff("ops")
+        self.token = self.ok("POST", "auth/login", json={"email": self.email, "password": PASSWORD})["access"]
+
+    def model(self, pictures: list[bytes]) -> requests.Response:
+        """Bring pictures of a thing, and order its model."""
+        purpose = {"purpose": "model3d"}
+        photos = [self.ok("POST", "photos", files=picture, data=purpose)["id"] for picture in pictures]
+        return self.send("POST", "models", key=secrets.token_hex(8), json={"photos": photos})
+
+    def results(self, job: dict[str, Any]) -> dict[str, bytes]:
+        """What the job's zip holds, and the GLB that stands beside it."""
+        assert (job["status"], job["charged"]) == ("succeeded", "settled"), job
+        packed, glb = (requests.get(output["url"], timeout=30).content for output in job["outputs"][:2])
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            found = {name: archive.read(name) for name in archive.namelist()}
+        assert found["model.glb"] == glb
+        return found
+
+
+@shop
+def test_without_what_models_take_the_shop_is_told_so_and_sells_all_the_same(stack: Stack) -> None:
+    ops = Keeper(stack)
+    ops.buy("credits:50")
+    before = ops.balance()
+
+    refused = ops.model([portrait(seed, (300, 400)) for seed in range(8)])
+
+    assert (refused.status_code, refused.json()["error"]) == (503, "operation_unavailable")
+    assert (refused.json()["charged"], ops.balance()) == ("none", before)
+    assert sell(stack, ops, {**TREE, "stock_quantity": 1})["model_url"] is None
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(bool(photogrammetry.missing()), reason=LACKS_PHOTOGRAMMETRY)
+@pytest.mark.timeout(1800)  # half a minute of arithmetic, on a machine that may do much else
+@pytest.mark.parametrize("stack", [MODELS], indirect=True, ids=["models"])
+def test_a_tree_is_photographed_modelled_put_on_the_shelf_and_sold(stack: Stack) -> None:
+    from tests.generation import statue
+
+    ops = Keeper(stack)
+    ops.buy("credits:50")
+    before = ops.balance()["available"]
+    pictures = statue.photographs(16, width=480)
+
+    few, ordered = ops.model(pictures[:7]), ops.model(pictures)
+
+    assert (few.status_code, few.json()["charged"]) == (400, "none"), few.text
+    assert ordered.status_code == 202, ordered.text
+    job = ops.ended(ordered.json()["id"], within_s=1500)
+    assert {"model.glb", "model.obj", "model.ply"} <= set(ops.results(job))
+    assert ops.balance()["available"] == before - 40
+    sold = sell(stack, ops, {**TREE, "stock_quantity": 1, "model": job["id"]})
+    assert requests.get(sold["model_url"], timeout=30).content[:4] == b"glTF"
+
+
+def sell(stack: Stack, ops: Keeper, product: dict[str, Any]) -> dict[str, Any]:
+    """Put the last one of something on the shelf, and let somebody buy it. What the shelf shows then."""
+    tree = ops.ok("POST", "products", json=product)["id"]
+    buyer = Buyer(stack, f"{secrets.token_hex(6)}@example.com")
+    buyer.join()
+    bought = buyer.pays(buyer.orders(tree, 1))
+    assert buyer.becomes(bought, "confirmed")["total"] == {"amount": 8_900, "currency": "EUR"}
+    shown: dict[str, Any] = requests.get(f"{stack.api}/products/{tree}", timeout=10).json()
+    assert shown["available"] == 0
+    books.check()
+    return shown
+
+
 @shop
 def test_the_last_three_trees(stack: Stack) -> None:
-    make_staff("ops")
-    ops = Customer(stack, "ops@example.test")
-    ops.token = ops.ok("POST", "auth/login", json={"email": ops.email, "password": PASSWORD})["access"]
+    ops = Keeper(stack)
     tree = ops.ok("POST", "products", json=TREE)["id"]
     alice, bob = (Buyer(stack, f"{name}@example.com") for name in ("ana", "bruno"))
     for person in (alice, bob):
