@@ -160,7 +160,7 @@ class Webhooks:
                 ids.append(again["id"])
         return ids
 
-    async def settled(self, ids: list[str], timeout_s: float = 5) -> None:
+    async def settled(self, ids: list[str], timeout_s: float = 20) -> None:
         """Wait until the first attempt of each has been made."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

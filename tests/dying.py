@@ -12,7 +12,7 @@ from threading import Thread
 
 from django.conf import settings
 
-DEADLINE_S = 60
+DEADLINE_S = 150
 
 
 def die_at(point: str, work: Callable[[], object]) -> None:

@@ -30,7 +30,7 @@ from config.embedded import addresses, postgres, processes, valkey
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = Path("/tmp")  # noqa: S108  short: the path of a unix socket holds about a hundred bytes
 PREFIX = "atelier-test-"
-READY_S = 60
+READY_S = 120
 TEMPLATE = "test_template"
 # What a migrated database is made from: whatever of these changes, it is migrated anew.
 SOURCES = (

@@ -1,4 +1,4 @@
-"""What `make test` runs: each step prints one line, the tests their own; it fails if any fails.
+"""What `make test` runs, two at a time: each step prints one line, the tests their own; it fails if any fails.
 
 `python -m tests.steps lint types` runs only those.
 """
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,21 +75,28 @@ def _environment() -> dict[str, str]:
     return {**kept, "ENVIRONMENT": "test"}
 
 
+def _timed(step: Callable[[], str | None]) -> tuple[str | None, float]:
+    began = time.monotonic()
+    return step(), time.monotonic() - began
+
+
 def main(names: list[str]) -> int:
     if unknown := set(names) - STEPS.keys():
         sys.stderr.write(f"no step {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}\n")
         return 2
+    chosen = sorted(names or STEPS, key=lambda name: name != "tests")
     failed = []
-    for name in names or list(STEPS):
-        label, step = STEPS[name]
-        started = time.monotonic()
-        said = step()
-        verdict = "FAILED" if said else "ok"
-        sys.stdout.write(f"{verdict:<7} {label} ({time.monotonic() - started:.1f} s)\n")
-        if said:
-            failed.append(name)
-            sys.stdout.write(f"{said.rstrip()}\n")
-        sys.stdout.flush()
+    # Two at a time: beside the tests, which wait for much, the others one after the other.
+    with ThreadPoolExecutor(2) as pool:
+        running = {pool.submit(_timed, STEPS[name][1]): name for name in chosen}
+        for done in as_completed(running):
+            name, (said, took_s) = running[done], done.result()
+            told = f"{'FAILED' if said else 'ok':<7} {STEPS[name][0]} ({took_s:.1f} s)\n"
+            if said:
+                failed.append(name)
+                told += f"{said.rstrip()}\n"
+            sys.stdout.write(f"\n{told}" if "tests" in chosen else told)
+            sys.stdout.flush()
     if failed:
         sys.stdout.write(f"Failed: {', '.join(failed)}.\n")
     return 1 if failed else 0

@@ -75,7 +75,7 @@ def store(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> str:
 def fetch(url: str) -> tuple[int, bytes, dict[str, str]]:
     """Follow a link as a client does: over the socket to a store, or to our own view."""
     if not url.startswith(django_settings.PUBLIC_URL):
-        answer = requests.get(url, timeout=30)
+        answer = requests.get(url, timeout=60)
         return answer.status_code, answer.content, {name.lower(): text for name, text in answer.headers.items()}
     shown: Any = Client().get(url.removeprefix(django_settings.PUBLIC_URL))
     content = b"".join(shown) if shown.streaming else shown.content
@@ -85,7 +85,7 @@ def fetch(url: str) -> tuple[int, bytes, dict[str, str]]:
 def put(url: str, content: bytes, headers: dict[str, str]) -> int:
     """PUT bytes as a client does."""
     if not url.startswith(django_settings.PUBLIC_URL):
-        return requests.put(url, data=content, headers=headers, timeout=30).status_code
+        return requests.put(url, data=content, headers=headers, timeout=60).status_code
     path = url.removeprefix(django_settings.PUBLIC_URL)
     sent: dict[str, Any] = dict(headers)
     kind = sent.pop("Content-Type", "application/octet-stream")

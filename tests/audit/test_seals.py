@@ -261,13 +261,13 @@ def test_rows_that_commit_out_of_order_are_no_alarm() -> None:
             with transaction.atomic():
                 audit.record("probe.slow", ("probe", 1))
                 wrote.set()
-                assert may_commit.wait(30)
+                assert may_commit.wait(100)
         finally:
             connection.close()
 
     thread = threading.Thread(target=slow)
     thread.start()
-    assert wrote.wait(30)
+    assert wrote.wait(60)
     write(12)
     sealing.seal_due()
     slow_row = {"action": "probe.slow"}

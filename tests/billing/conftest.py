@@ -11,7 +11,7 @@ from tests.sandbox.process import KEYS, RunningSandbox, running_sandbox
 @pytest.fixture(scope="session")
 def _sandbox() -> Iterator[RunningSandbox]:
     # Nothing listens where its webhooks would go: tests hand the logged bodies to our door themselves.
-    with running_sandbox(PUBLIC_URL="http://127.0.0.1:9", SANDBOX_PENDING_S="0.2") as running:
+    with running_sandbox(PUBLIC_URL="http://127.0.0.1:9") as running:
         yield running
 
 

@@ -17,7 +17,7 @@ def race(*functions: Callable[[], Any]) -> list[Any]:
     def run(function: Callable[[], Any]) -> Any:
         try:
             connection.ensure_connection()
-            gate.wait(timeout=30)
+            gate.wait(timeout=60)
             return function()
         except Exception as error:
             return error

@@ -477,6 +477,7 @@ def test_a_refund_that_ends_later_is_asked_about(
     payment, _ = bought(sandbox, alice)
     refund = refunds.request(payment_id=payment.pk, amount=kobo, reason="asked", actor=finance)
     assert (refund.state, balance(alice)) == ("sent", 500_000 - kobo)
+    sandbox.advance(30)
 
     def has_ended() -> bool:
         Refund.objects.update(next_at="2020-01-01T00:00Z")

@@ -455,6 +455,7 @@ def test_a_failed_attempt_that_is_authorised_late_still_pays(alice: User, sandbo
     payments.refresh(payment)
     assert fresh(payment).state == "pending"
 
+    sandbox.advance(30)
     wait_for(lambda: payments.refresh(payment).is_paid, "the late authorisation")
 
     assert PaymentAttempt.objects.get().state == "captured"

@@ -47,13 +47,13 @@ def test_a_failed_refund_beside_a_purchase_neither_deadlocks_nor_loses_credits(
         with transaction.atomic():
             expiry.lock_of(alice.pk, "credits", "CREDIT")
             is_locked.set()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not somebody_waits() and time.monotonic() < deadline:
                 time.sleep(0.02)  # between two looks at a condition
             given.bought(alice, 30)
 
     def fail() -> None:
-        is_locked.wait(20)
+        is_locked.wait(60)
         payments.refresh(payment, refund_facts=[fact])
 
     faults = [found for found in together(purchase, fail) if isinstance(found, Exception)]
@@ -74,11 +74,11 @@ def locked(table: str, pk: Any) -> Iterator[None]:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SELECT 1 FROM {table} WHERE id = %s FOR UPDATE", [pk])
             is_held.set()
-            is_over.wait(30)
+            is_over.wait(100)
 
     holder = threading.Thread(target=together, args=[hold])
     holder.start()
-    assert is_held.wait(10)
+    assert is_held.wait(60)
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '100ms'")
     try:

@@ -215,7 +215,6 @@ def _gateway() -> Any:
 def test_a_pending_refund_is_asked_about_until_it_is_through(
     alice: User, finance: User, sandbox: RunningSandbox
 ) -> None:
-    sandbox.tune(pending_s=60)
     payment = start(alice, priced(50_000))
     pay(sandbox, payment)
     payments.refresh(payment)

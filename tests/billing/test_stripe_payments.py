@@ -78,7 +78,7 @@ def test_a_browser_pays_on_stripes_page_and_comes_back(alice: User, sandbox: Run
 
     assert body["checkout_url"].startswith(f"{sandbox.stripe_url}/checkout/cs_test_")
     assert body["client"] is None
-    page = requests.post(f"{body['checkout_url']}/pay", timeout=10, allow_redirects=False)
+    page = requests.post(f"{body['checkout_url']}/pay", timeout=60, allow_redirects=False)
     back = Client().get(urlsplit(page.headers["location"]).path)
 
     assert (back.status_code, back["Location"]) == (303, f"{APP}/paid?tab=1&payment={body['id']}")
@@ -305,7 +305,7 @@ def test_money_that_is_not_ours_is_filed(alice: User, sandbox: RunningSandbox) -
     walk()
     headers = {"Authorization": f"Bearer {sandbox.keys['STRIPE_SECRET_KEY']}"}
     asked = {"amount": 500, "currency": "usd", "confirm": "true", "payment_method": "pm_card_visa"}
-    requests.post(f"{sandbox.stripe_url}/v1/payment_intents", data=asked, headers=headers, timeout=10)
+    requests.post(f"{sandbox.stripe_url}/v1/payment_intents", data=asked, headers=headers, timeout=60)
 
     walk()
     walk()

@@ -19,6 +19,8 @@ from tests.scenarios.conftest import stack  # noqa: F401  the same running produ
 from tests.scenarios.stack import Stack, until
 
 CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium here: `make browser` installs it"),
@@ -38,6 +40,7 @@ def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM))
         opened = browser.new_page()
+        opened.set_default_timeout(PATIENCE_MS)
         errors: list[str] = []
         opened.on("pageerror", lambda error: errors.append(str(error)))
         opened.on("console", lambda said: errors.append(said.text) if _is_forbidden(said.text) else None)
@@ -84,6 +87,7 @@ def test_a_person_verifies_pays_and_staff_see_it(stack: Stack, boss: User, page:
     job = alice.ended(alice.headshot(alice.upload(portrait()))["id"])
     assert job["status"] == "succeeded"
 
+    stack.hear_all()
     page.goto(f"{stack.url}/admin/")
     page.locator("[name=username]").fill(boss.email)
     page.locator("[name=password]").fill(PASSWORD)
@@ -140,7 +144,7 @@ def test_a_forgotten_password_and_a_new_address(stack: Stack, page: Page) -> Non
 
 def _link(person: Customer, subject: str, path: str) -> str:
     """The link in a mail to the person."""
-    mail = until(lambda: person.mails(subject), f"the mail about {subject}", within_s=60)[0]
+    mail = until(lambda: person.mails(subject), f"the mail about {subject}")[0]
     link = re.search(rf"http://\S+/{path}/\S+", mail["text"])
     assert link
     return link[0]
@@ -209,8 +213,8 @@ def test_the_documentation_is_served_by_us_and_lists_every_area(stack: Stack, pa
 
     page.goto(f"{stack.url}/api")
 
-    expect(page.get_by_text("/api/v1/headshots").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("/api/v1/headshots").first).to_be_visible()
     expect(page.get_by_text("/api/v1/payments/{id}/verify").first).to_be_visible()
     page.goto(f"{stack.url}/redoc")
-    expect(page.get_by_role("heading", name="Order a headshot")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Order a headshot")).to_be_visible()
     assert [url for url in elsewhere if not url.startswith(("data:", "blob:"))] == []

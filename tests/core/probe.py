@@ -72,7 +72,7 @@ class Things(ViewSet):
             action=body.validated_data["name"], entity_type="probe", entity_id="1", source="API", request_id=""
         )
         inside.set()
-        go_on.wait(20)
+        go_on.wait(100)
         if body.validated_data["name"] == "refuse":
             raise errors.Conflict
         if body.validated_data["name"] == "locked out":

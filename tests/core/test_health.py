@@ -69,7 +69,7 @@ def test_however_many_ask_the_mail_server_is_tried_once_and_nobody_waits(monkeyp
         tries.append(1)
         if len(tries) > 1:
             is_trying.set()
-            answers.wait(20)
+            answers.wait(100)
 
     monkeypatch.setitem(health.PARTS, "mail", mail)
     assert health._lately("mail")["status"] == "ok"
@@ -77,10 +77,10 @@ def test_however_many_ask_the_mail_server_is_tried_once_and_nobody_waits(monkeyp
 
     with ThreadPoolExecutor(4) as pool:
         slow = pool.submit(health._lately, "mail")
-        assert is_trying.wait(5)
-        assert [pool.submit(health._lately, "mail").result(5)["status"] for _ in range(3)] == ["ok"] * 3
+        assert is_trying.wait(60)
+        assert [pool.submit(health._lately, "mail").result(60)["status"] for _ in range(3)] == ["ok"] * 3
         answers.set()
-        assert slow.result(5)["status"] == "ok"
+        assert slow.result(60)["status"] == "ok"
     assert len(tries) == 2
 
 

@@ -19,6 +19,7 @@ import pytest
 import urllib3
 
 from core import http, wire
+from tests.ports import free_port
 
 
 @contextmanager
@@ -50,12 +51,6 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
 def reply(status: str, body: bytes = b"", *headers: str) -> Callable[[socket.socket], None]:
     head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers])
     return lambda connection: connection.sendall(head.encode() + b"\r\n\r\n" + body)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize(
@@ -157,12 +152,12 @@ def test_fetch_says_whether_another_try_can_help(
 
 @contextmanager
 def dripping(before: bytes, drop: bytes) -> Iterator[str]:
-    """A server that says `before` and then `drop` twenty times a second for four seconds."""
+    """A server that says `before` and then `drop` twenty times a second for a minute."""
     stop = threading.Event()
 
     def drip(connection: socket.socket) -> None:
         connection.sendall(before)
-        for _ in range(80):
+        for _ in range(1200):
             if stop.wait(0.05):
                 return
             connection.sendall(drop)
@@ -190,7 +185,7 @@ def test_fetch_gives_up_on_a_slow_drip(before: bytes, drop: bytes) -> None:
         with pytest.raises(http.FetchFailed):
             http.fetch(f"{origin}/a", io.BytesIO(), max_bytes=1000, timeout_s=0.5, trusted_origin=origin)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(("before", "drop"), DRIPS)
@@ -200,7 +195,7 @@ def test_call_gives_up_on_a_slow_drip(before: bytes, drop: bytes) -> None:
         with pytest.raises(http.NoAnswer):
             http.call("POST", f"{origin}/v1/x", json={}, timeout_s=0.5)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 def test_calls_and_fetches_leave_no_line_open() -> None:
@@ -246,7 +241,7 @@ def test_call_that_was_sent_and_not_wholly_answered_is_unknown(answer: Callable[
 
 def test_call_that_hangs_is_unknown() -> None:
     stop = threading.Event()
-    with server(lambda c: stop.wait(10) and None) as origin:
+    with server(lambda c: stop.wait(60) and None) as origin:
         with pytest.raises(http.NoAnswer):
             http.call("POST", f"{origin}/v1/x", json={}, timeout_s=0.3)
         stop.set()
@@ -281,7 +276,7 @@ def test_a_kept_connection_is_bounded_too() -> None:
         with pytest.raises(http.NoAnswer):
             http.call("GET", f"{origin}/v1/x", timeout_s=0.5)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 def test_call_follows_no_redirect() -> None:

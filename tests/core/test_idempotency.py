@@ -132,7 +132,7 @@ def test_a_twin_waits_a_little_and_is_then_told_to_come_back(alice: str) -> None
     try:
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(post, alice, "k", {"name": "a"})
-            assert probe.inside.wait(10)
+            assert probe.inside.wait(60)
 
             twin = post(alice, "k", {"name": "a"})
 
@@ -140,7 +140,7 @@ def test_a_twin_waits_a_little_and_is_then_told_to_come_back(alice: str) -> None
             assert twin["Retry-After"] == "2"
             assert twin.json()["charged"] == "unknown"
             probe.go_on.set()
-            assert first.result(20).status_code == 202
+            assert first.result(60).status_code == 202
     finally:
         probe.go_on.set()
     assert post(alice, "k", {"name": "a"})["Idempotent-Replayed"] == "true"
@@ -163,18 +163,18 @@ def test_a_twin_that_waits_takes_over_when_the_first_dies(alice: str) -> None:
     try:
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(post, alice, "k", {"name": "a"})
-            assert probe.inside.wait(10)
+            assert probe.inside.wait(60)
             dying = others("state = 'idle in transaction'")
             assert len(dying) == 1
             twin = pool.submit(post, alice, "k", {"name": "a"})
-            until(lambda: others("wait_event_type = 'Lock'"), "the twin waits", within_s=10)
+            until(lambda: others("wait_event_type = 'Lock'"), "the twin waits")
 
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(%s)", dying)
             probe.go_on.set()
 
-            assert twin.result(20).status_code == 202
-            lost = first.result(20)
+            assert twin.result(60).status_code == 202
+            lost = first.result(60)
     finally:
         probe.go_on.set()
     assert (lost.status_code, lost.json()["charged"]) == (503, "unknown")

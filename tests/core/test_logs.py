@@ -40,7 +40,7 @@ def test_processes_that_share_a_file_lose_and_double_nothing(tmp_path: Path) -> 
         subprocess.Popen([sys.executable, "-c", WRITER, str(file), str(n)], cwd=ROOT, stderr=subprocess.DEVNULL)
         for n in range(4)
     ]
-    assert [writer.wait(60) for writer in writers] == [0] * 4
+    assert [writer.wait(120) for writer in writers] == [0] * 4
 
     files = [path for path in file.parent.iterdir() if path.suffix != ".lock"]
     lines = [(line["writer"], line["number"]) for path in files for line in said(path.read_text())]

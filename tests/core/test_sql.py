@@ -42,7 +42,7 @@ def test_a_connection_that_the_server_ended_is_replaced_before_it_is_used() -> N
     kept = connection.connection
     with psycopg.Connection.connect(_conninfo(), autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s)", [kept.info.backend_pid])
-    assert processes.wait_until(lambda: not connection.is_usable(), 10)
+    assert processes.wait_until(lambda: not connection.is_usable(), 60)
 
     connection.health_check_enabled = True
     connection.health_check_done = False

@@ -44,11 +44,11 @@ def quick(settings: Any, tmp_path: Path) -> Any:
     settings.PHOTOGRAMMETRY_DIR = tmp_path / "workshop"
     settings.GENERATION_POLL_MIN_S = 0.05
     settings.GENERATION_POLL_MAX_S = 0.2
-    settings.GENERATION_LEASE_S = 20
-    settings.MAGIC_HOUR_TIMEOUT_S = 5
-    settings.XAI_TIMEOUT_S = settings.XAI_SYNC_TIMEOUT_S = 5
+    settings.GENERATION_LEASE_S = 60
+    settings.MAGIC_HOUR_TIMEOUT_S = 20
+    settings.XAI_TIMEOUT_S = settings.XAI_SYNC_TIMEOUT_S = 20
     settings.MAGIC_HOUR_RESOLVE_S = 0.5
-    settings.KIE_TIMEOUT_S = 5
+    settings.KIE_TIMEOUT_S = 20
     settings.KIE_RESOLVE_S = 0.5
     settings.PROVIDER_RATES = {}
     throughput._away_until = 0.0

@@ -117,7 +117,7 @@ def sweep() -> int:
     return sweeper.sweep() + files.remove_expired()
 
 
-def until(condition: Callable[[], Any], what: str, *, within_s: float = 20, pause_s: float = 0.02) -> Any:
+def until(condition: Callable[[], Any], what: str, *, within_s: float = 150, pause_s: float = 0.02) -> Any:
     """Wait for the condition.
 
     Raises: AssertionError after the deadline.
@@ -130,7 +130,7 @@ def until(condition: Callable[[], Any], what: str, *, within_s: float = 20, paus
     return found
 
 
-def run_until(job: Generation, *states: State, within_s: float = 20) -> Generation:
+def run_until(job: Generation, *states: State, within_s: float = 150) -> Generation:
     """Let the engine pass over the table until the job is in one of these states (ended, when none is named)."""
     wanted = states or (State.SUCCEEDED, State.FAILED, State.CANCELED)
 
@@ -158,7 +158,7 @@ def in_parallel(*works: Callable[[], Any]) -> list[Any]:
 
     def run(work: Callable[[], Any]) -> Any:
         try:
-            gate.wait(10)
+            gate.wait(60)
             return work()
         except Error as refusal:
             return refusal
@@ -166,7 +166,7 @@ def in_parallel(*works: Callable[[], Any]) -> list[Any]:
             connection.close()
 
     with ThreadPoolExecutor(len(works)) as pool:
-        return [future.result(60) for future in [pool.submit(run, work) for work in works]]
+        return [future.result(120) for future in [pool.submit(run, work) for work in works]]
 
 
 def tell(sandbox: RunningSandbox, *, kind: str = "", stale: bool = False) -> list[Any]:

@@ -150,7 +150,7 @@ def step() -> None:
     sweep()
 
 
-def finish(made: Iterable[Generation], *, within_s: float = 90) -> None:
+def finish(made: Iterable[Generation]) -> None:
     """Passes until all have ended."""
     ids = [job.pk for job in made]
 
@@ -159,7 +159,7 @@ def finish(made: Iterable[Generation], *, within_s: float = 90) -> None:
         return not Generation.objects.filter(pk__in=ids, state__in=OPEN).exists()
 
     try:
-        until(ended, "all end", within_s=within_s)
+        until(ended, "all end")
     except AssertionError as error:
         left = Generation.objects.filter(pk__in=ids, state__in=OPEN).select_related("attempt")
         raise AssertionError(f"{error}: {[(j.operation, j.params, j.state, j.attempt) for j in left]}") from None

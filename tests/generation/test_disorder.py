@@ -189,11 +189,11 @@ def test_a_callback_before_the_id_is_known_and_the_answer_after_the_end(rich: Us
 # --- Valkey, the breaker, the switch, the fallback --------------------------------------------------------------------
 
 
-def test_valkey_is_flushed_while_two_hundred_jobs_run(rich: User, play: Play, settings: Any) -> None:
+def test_valkey_is_flushed_while_sixty_jobs_run(rich: User, play: Play, settings: Any) -> None:
     fund(rich, 1000)
     settings.PROVIDER_RATES = {"scripted": (2000, 1)}
     settings.GENERATION_POLL_MIN_S = settings.GENERATION_POLL_MAX_S = 2
-    made = [picture(rich) for _ in range(200)]
+    made = [picture(rich) for _ in range(60)]
     stop, flushes = threading.Event(), count()
 
     def flush() -> None:
@@ -208,21 +208,20 @@ def test_valkey_is_flushed_while_two_hundred_jobs_run(rich: User, play: Play, se
         until(
             lambda: advance() and not Generation.objects.filter(state=State.QUEUED).exists(),
             "all are sent",
-            within_s=60,
         )
         ids = list(Attempt.objects.values_list("provider_job_id", flat=True))
-        assert len(ids) == len(set(ids)) == 200
+        assert len(ids) == len(set(ids)) == 60
         random.Random(1).shuffle(ids)
         play.looks |= {id: DONE if n < 10 else REFUSED for n, id in enumerate(ids) if id}  # decoding is what costs
         Generation.objects.update(next_at=Now())
-        until(lambda: [advance(), sweep()] and not Generation.objects.open().exists(), "all end", within_s=60)
+        until(lambda: [advance(), sweep()] and not Generation.objects.open().exists(), "all end")
     finally:
         stop.set()
         thread.join()
 
     assert next(flushes) > 5
-    assert sorted(ends(job) for job in made) == [LOST] * 190 + [MADE] * 10
-    assert Attempt.objects.count() == 200
+    assert sorted(ends(job) for job in made) == [LOST] * 50 + [MADE] * 10
+    assert Attempt.objects.count() == 60
     assert ledger.balance(rich.pk).balance == 1105 - 10 * 5
     books.check()
 

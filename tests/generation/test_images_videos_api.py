@@ -210,6 +210,7 @@ def test_a_quote_is_for_everything_that_is_priced(rich: User, client: APIClient)
 def test_films_at_kie_are_five_an_hour_and_others_are_not_counted(rich: User, settings: Any) -> None:
     settings.RATELIMIT_ENABLE = True
     settings.RATE_LIMITS = settings.RATE_LIMITS | {"generation": (100, 60, "user"), "general": (1000, 60, "user_or_ip")}
+    settings.RATE_LIMITS |= {"kie_videos": (5, 86_400, "user")}
     fund(rich, 500)
     client = api(rich)
     film = {"operation": "video.kie", "prompt": PROMPT}
@@ -231,6 +232,7 @@ def test_films_at_kie_are_five_an_hour_and_others_are_not_counted(rich: User, se
 def test_a_retry_at_kie_counts_as_an_order_there(rich: User, settings: Any) -> None:
     settings.RATELIMIT_ENABLE = True
     settings.RATE_LIMITS = settings.RATE_LIMITS | {"generation": (100, 60, "user"), "general": (1000, 60, "user_or_ip")}
+    settings.RATE_LIMITS |= {"kie_videos": (5, 86_400, "user")}
     fund(rich, 500)
     client = api(rich)
     film = {"operation": "video.kie", "prompt": PROMPT}

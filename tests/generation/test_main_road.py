@@ -78,7 +78,7 @@ def test_one_that_is_late_is_released_and_its_picture_deleted_there(
         attempt.refresh_from_db()
         return attempt.discarded_at is not None
 
-    until(discarded, "the late picture is deleted at the provider", within_s=20)
+    until(discarded, "the late picture is deleted at the provider")
     assert attempt.provider_cost == 50
     job.refresh_from_db()
     assert job.state == State.FAILED

@@ -83,7 +83,7 @@ def working() -> Iterator[threading.Thread]:
     try:
         yield thread
     finally:
-        thread.join(30)
+        thread.join(100)
         assert not thread.is_alive()
 
 
@@ -265,7 +265,7 @@ def _die_at_work(sculptor: Sculptor, settings: Any, database_url: str, redis_url
         assert sculptor.is_alive()
     finally:
         worker.send_signal(signal.SIGKILL)
-        worker.wait(10)
+        worker.wait(60)
     until(lambda: not sculptor.is_alive(), "the program dies with its worker")
     assert len(folders(settings)) == 1  # nobody was left to clean up
     lapse(job)

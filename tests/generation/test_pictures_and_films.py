@@ -37,7 +37,7 @@ def test_what_was_ordered_is_what_is_stored(
 ) -> None:
     fund(rich, 100)
 
-    job: Generation = run_until(order_of(rich, kind, prompt=PROMPT, **asked), within_s=60)
+    job: Generation = run_until(order_of(rich, kind, prompt=PROMPT, **asked))
 
     assert (job.state, job.price, job.error_message) == (State.SUCCEEDED, price, "")
     assets = list(job.assets.select_related("file", "thumbnail"))

@@ -61,7 +61,7 @@ def test_a_worker_makes_the_model_of_a_known_thing(
         steps = _follow(job)
     finally:
         worker.terminate()
-        worker.wait(30)
+        worker.wait(60)
 
     assert job.state == State.SUCCEEDED, (job.error_code, job.attempts.values())
     assert {"feature_matching", "structure_from_motion"} & steps

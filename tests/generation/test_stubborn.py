@@ -58,7 +58,7 @@ def test_a_doubt_that_cannot_be_settled_does_not_stop_the_engine(rich: User, san
     other = order(rich, photo)
 
     assert doubts.settle() == 0
-    run_until(other, within_s=20)
+    run_until(other)
     advance()
 
     assert other.state == State.SUCCEEDED

@@ -325,7 +325,7 @@ def test_while_one_decodes_the_others_are_told_to_wait_and_a_lapsed_one_is_overt
         picture = decode(file, purpose)
         if not inside.is_set():
             inside.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
         return picture
 
     monkeypatch.setattr(photos, "decode", slow)

@@ -14,7 +14,7 @@ from notifications.failures import Failure, classify, is_final
 from notifications.models import Mail
 from notifications.tasks import deliver
 from tests.notifications.letters import letter
-from tests.notifications.test_delivery import free_port
+from tests.ports import free_port
 
 
 def refused(*codes: int) -> smtplib.SMTPRecipientsRefused:

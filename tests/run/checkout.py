@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,10 +17,11 @@ import requests
 
 from config.embedded import addresses, postgres, processes, supervisor
 from tests import embedded
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = shutil.ignore_patterns(".*", "*.pyc.*", "var", "docs", "bench", "node_modules")
-READY_S = 90
+READY_S = 180
 
 
 class Checkout:
@@ -72,7 +72,7 @@ class Checkout:
         self.processes.append(process)
         return process
 
-    def run(self, *command: str, within_s: float = 150, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, within_s: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py to its end."""
         return subprocess.run(
             [sys.executable, "manage.py", *command],
@@ -128,17 +128,8 @@ class Checkout:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-        processes.wait_until(lambda: not self.running(), 20, step_s=0.1)
+        processes.wait_until(lambda: not self.running(), 60, step_s=0.1)
 
 
-def until(condition: Callable[[], object], what: str, within_s: float = 30) -> None:
+def until(condition: Callable[[], object], what: str, within_s: float = 120) -> None:
     assert processes.wait_until(condition, within_s, step_s=0.05), f"{what}: not within {within_s} s"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports

@@ -104,7 +104,7 @@ def test_postgres_runs_from_a_folder_that_is_closed_to_others(sockets_inside: bo
     cluster.initialise()
     server = cluster.start()
     try:
-        assert processes.wait_until(cluster.answers, 30), cluster.log.read_text()
+        assert processes.wait_until(cluster.answers, 60), cluster.log.read_text()
         with psycopg.connect(host=str(sockets), user="postgres", dbname="postgres") as connection:
             found = connection.execute("SELECT current_setting('server_encoding'), inet_server_addr()").fetchone()
         assert found == ("UTF8", None)
@@ -153,7 +153,7 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     parent.stdout.close()
 
     if processes.LINUX:
-        assert processes.wait_until(lambda: processes.seen(pid) is None, 10)
+        assert processes.wait_until(lambda: processes.seen(pid) is None, 60)
     else:
         left = processes.seen(pid)
         assert left
@@ -187,4 +187,4 @@ def test_the_rest_of_a_group_whose_leader_died_is_ended(tmp_path: Path) -> None:
     assert processes.seen(member)
 
     assert processes.end_leftover(record, signal.SIGTERM)
-    assert processes.wait_until(lambda: processes.seen(member) is None, 5)
+    assert processes.wait_until(lambda: processes.seen(member) is None, 60)

@@ -38,7 +38,7 @@ def unfinished(web: Stack, length: str, start: bytes) -> socket.socket:
 )
 def test_unfinished_bodies_do_not_hold_every_thread(web: Stack, length: str, start: bytes) -> None:
     def login() -> requests.Response:
-        return requests.post(f"{web.api}/auth/login", json={"email": "a@example.com", "password": "x"}, timeout=30)
+        return requests.post(f"{web.api}/auth/login", json={"email": "a@example.com", "password": "x"}, timeout=60)
 
     assert login().status_code == 401
     with ExitStack() as held:
@@ -49,6 +49,6 @@ def test_unfinished_bodies_do_not_hold_every_thread(web: Stack, length: str, sta
         assert (refused.json()["error"], refused.json()["charged"]) == ("unavailable", "none")
         assert refused.headers["Retry-After"] == "1"
         for _ in range(10):
-            assert requests.get(f"{web.url}/health/live", timeout=30).status_code == 200
+            assert requests.get(f"{web.url}/health/live", timeout=60).status_code == 200
 
     until(lambda: login().status_code == 401, "logins work again")

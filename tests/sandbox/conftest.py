@@ -58,7 +58,7 @@ def bank(sandbox: RunningSandbox) -> stripe.StripeClient:
 def studio(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> magic_hour.Client:
     """Magic Hour's official SDK."""
     monkeypatch.setenv("MAGIC_HOUR_POLL_INTERVAL", "0.02")
-    return magic_hour.Client(token=sandbox.keys["MAGIC_HOUR_API_KEY"], base_url=sandbox.magic_hour_url, timeout=20)
+    return magic_hour.Client(token=sandbox.keys["MAGIC_HOUR_API_KEY"], base_url=sandbox.magic_hour_url, timeout=60)
 
 
 @pytest.fixture(scope="session")

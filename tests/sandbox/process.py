@@ -18,8 +18,8 @@ from urllib.parse import quote
 import requests
 
 ROOT = Path(__file__).resolve().parents[2]
-START_DEADLINE_S = 20
-STOP_DEADLINE_S = 10
+START_DEADLINE_S = STOP_DEADLINE_S = 120
+PATIENCE_S = 150
 T = TypeVar("T")
 
 KEYS = {
@@ -42,15 +42,15 @@ KEYS = {
 }
 
 
-def wait_for(condition: Callable[[], T | None], what: str, deadline_s: float = 10) -> T:
+def wait_for(condition: Callable[[], T | None], what: str) -> T:
     """Ask until the answer is truthy; fail naming what was waited for."""
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + PATIENCE_S
     while True:
         answer = condition()
         if answer:
             return answer
         if time.monotonic() > end:
-            raise AssertionError(f"waited {deadline_s:g} s in vain for {what}")
+            raise AssertionError(f"waited {PATIENCE_S} s in vain for {what}")
         time.sleep(0.02)
 
 
@@ -112,7 +112,7 @@ class RunningSandbox:
         }
 
     def call(self, method: str, path: str, json: Any = None, **options: Any) -> requests.Response:
-        options.setdefault("timeout", 30)
+        options.setdefault("timeout", 60)
         options.setdefault("headers", {})["Accept"] = "application/json"
         return self.session.request(method, self.base_url + path, json=json, **options)
 
@@ -185,8 +185,8 @@ class RunningSandbox:
         """Mails received, newest first."""
         return list(self.ask("GET", "/mail/messages", params={"to": to, "subject": subject}))
 
-    def wait_for_message(self, to: str, subject: str = "", deadline_s: float = 20) -> dict[str, Any]:
-        return wait_for(lambda: self.messages(to, subject), f"mail to {to} about {subject!r}", deadline_s)[0]
+    def wait_for_message(self, to: str, subject: str = "") -> dict[str, Any]:
+        return wait_for(lambda: self.messages(to, subject), f"mail to {to} about {subject!r}")[0]
 
     def kill(self) -> None:
         self.process.kill()

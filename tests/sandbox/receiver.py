@@ -47,10 +47,8 @@ class Receiver:
     def about(self, id: str, event: str | None = None) -> list[Received]:
         return [one for one in list(self.received) if id in one.body.decode() and event in (None, one.event)]
 
-    def wait(self, id: str, event: str, count: int = 1, deadline_s: float = 10) -> list[Received]:
-        return wait_for(
-            lambda: found if len(found := self.about(id, event)) >= count else None, f"{count} {event}", deadline_s
-        )
+    def wait(self, id: str, event: str, count: int = 1) -> list[Received]:
+        return wait_for(lambda: found if len(found := self.about(id, event)) >= count else None, f"{count} {event}")
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Kie:
         return dict(self.call("GET", f"/api/v1/runway/record-detail?taskId={task}")["data"])
 
     def ended(self, task: str) -> dict[str, Any]:
-        return wait_for(lambda: d if (d := self.detail(task))["state"] in ("success", "fail") else None, task, 30)
+        return wait_for(lambda: d if (d := self.detail(task))["state"] in ("success", "fail") else None, task)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def film_of(url: str) -> tuple[float, tuple[int, int], set[str]]:
 
 
 def callbacks(receiver: Receiver, task: str, count: int = 1) -> list[Received]:
-    return wait_for(lambda: f if len(f := receiver.about(task)) >= count else None, f"{count} callbacks", 30)
+    return wait_for(lambda: f if len(f := receiver.about(task)) >= count else None, f"{count} callbacks")
 
 
 def test_vector_of_the_provider_page_holds() -> None:
@@ -179,7 +179,7 @@ def test_callback_is_signed_snake_cased_and_goes_where_the_order_says(kie: Kie, 
         },
     }  # fmt: skip
     stamp = int(told.headers["x-webhook-timestamp"])
-    assert abs(stamp - time.time()) < 30
+    assert abs(stamp - time.time()) < 60
     assert told.headers["x-webhook-signature"] == kie_signature("kie_key_example", task, stamp)
 
 
@@ -234,7 +234,7 @@ def test_hung_submit_makes_the_film_all_the_same(kie: Kie, receiver: Receiver) -
             timeout=0.5,
         )  # fmt: skip
 
-    told = wait_for(lambda: [one for one in receiver.received if one.path == "/hung"], "the callback", 30)
+    told = wait_for(lambda: [one for one in receiver.received if one.path == "/hung"], "the callback")
     assert kie.detail(told[0].json["data"]["task_id"])["state"] == "success"
 
 

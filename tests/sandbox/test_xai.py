@@ -52,7 +52,7 @@ def ended(sandbox: RunningSandbox, id: str) -> requests.Response:
         answer = call(sandbox, f"videos/{id}", method="GET")
         return [] if answer.status_code == 202 else [answer]
 
-    return wait_for(look, f"the end of {id}", 30)[0]
+    return wait_for(look, f"the end of {id}")[0]
 
 
 def opened(url: str) -> Image.Image:

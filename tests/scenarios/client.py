@@ -53,7 +53,7 @@ class Customer:
             method,
             path if path.startswith("http") else f"{self.stack.api}/{path}",
             headers=headers | kwargs.pop("headers", {}),
-            timeout=20,
+            timeout=60,
             allow_redirects=False,
             **kwargs,
         )
@@ -76,7 +76,7 @@ class Customer:
             return None if busy else [response]  # a refusal is falsy, and an answer
 
         try:
-            return until(once, f"{method} {path} is answered", within_s=60)[0]
+            return until(once, f"{method} {path} is answered")[0]
         except AssertionError as error:
             raise AssertionError(f"{error}; the last of {len(heard)} tries: {heard[-3:]}") from error
 
@@ -88,7 +88,7 @@ class Customer:
 
     def mails(self, pattern: str = "") -> list[dict[str, Any]]:
         """What this person has received, by subject."""
-        found = requests.get(f"{self.stack.sandbox}/mail/messages", params={"to": self.email}, timeout=10).json()
+        found = requests.get(f"{self.stack.sandbox}/mail/messages", params={"to": self.email}, timeout=60).json()
         messages = found["messages"] if isinstance(found, dict) else found
         return [m for m in messages if re.search(pattern, m["subject"], re.I)]
 
@@ -96,7 +96,7 @@ class Customer:
         """Register, follow the link in the mail, sign in."""
         response = self.ask("POST", "auth/register", json={"email": self.email, "password": PASSWORD})
         assert response.status_code in (201, 409), response.text  # 409: the first try died after its commit
-        mail = until(lambda: self.revived() and self.mails("confirm|verify"), "the verification mail", within_s=60)[0]
+        mail = until(lambda: self.revived() and self.mails("confirm|verify"), "the verification mail")[0]
         token = re.search(r"/verify-email/([\w.~:-]+)", mail["text"])
         assert token, mail["text"]
         response = self.ask("POST", "auth/verify-email", json={"token": token[1]})
@@ -126,20 +126,20 @@ class Customer:
             f"{self.stack.sandbox}/razorpay/checkout/{order}/{button}",
             headers={"Accept": "application/json"},
             data=fields,
-            timeout=20,
+            timeout=60,
         )
         assert response.ok, response.text
         found: dict[str, Any] = response.json()
         return found
 
-    def settled(self, payment_id: str, *, within_s: float = 90) -> dict[str, Any]:
+    def settled(self, payment_id: str) -> dict[str, Any]:
         """The payment once it is credited."""
 
         def look() -> dict[str, Any] | None:
             found: dict[str, Any] = self.ok("GET", f"payments/{payment_id}")
             return found if found["status"] not in ("created", "pending") else None
 
-        return until(look, f"payment {payment_id} ends", within_s=within_s)
+        return until(look, f"payment {payment_id} ends")
 
     def upload(self, picture: bytes) -> str:
         """Upload a photo. Returns its id."""
@@ -152,14 +152,14 @@ class Customer:
         job: dict[str, Any] = self.ok("POST", "headshots", key=uuid.uuid4().hex, json=body)
         return job
 
-    def ended(self, job_id: str, *, within_s: float = 90) -> dict[str, Any]:
+    def ended(self, job_id: str) -> dict[str, Any]:
         """The job once it has ended."""
 
         def look() -> dict[str, Any] | None:
             found: dict[str, Any] = self.ok("GET", f"generations/{job_id}")
             return found if found["status"] not in OPEN else None
 
-        return until(look, f"job {job_id} ends", within_s=within_s)
+        return until(look, f"job {job_id} ends")
 
     def picture(self, job: dict[str, Any]) -> Image.Image:
         """The job's picture, through its signed link."""

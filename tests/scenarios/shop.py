@@ -23,7 +23,7 @@ from tests.scenarios.client import Customer
 from tests.scenarios.stack import ROOT, Stack
 
 T = TypeVar("T")
-READY_S = 60
+READY_S = 120
 
 # A crash of the server loses nothing that was committed; a power cut is not among the tests.
 SETTINGS = {"shared_buffers": "64MB", "fsync": "off", "max_connections": "100"}
@@ -115,7 +115,7 @@ class Shop:
 
     def control(self, method: str, path: str, /, **body: Any) -> Any:
         """Turn or read the sandbox."""
-        response = requests.request(method, f"{self.stack.sandbox}/control/{path}", json=body or None, timeout=10)
+        response = requests.request(method, f"{self.stack.sandbox}/control/{path}", json=body or None, timeout=60)
         assert response.ok, response.text
         return response.json()
 

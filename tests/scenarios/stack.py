@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import TypeVar
 import requests
 
 from config.embedded import addresses
+from tests.ports import free_ports
 from tests.scenarios.nursery import Forked, Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,28 +27,20 @@ T = TypeVar("T")
 WAKES = "generation.advance=0.5,generation.sweep=1,inbox.handle=0.5,notifications.deliver=0.5,billing.poll_payments=0.5"
 
 
-def until(condition: Callable[[], T], what: str, *, within_s: float = 30) -> T:
+def until(condition: Callable[[], T], what: str, *, within_s: float = 150) -> T:
     """Wait for the condition to answer something true.
 
     Raises: AssertionError after the deadline.
     """
-    deadline = time.monotonic() + within_s
+    deadline, pause_s = time.monotonic() + within_s, 0.05
     while True:
         found = condition()
         if found:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {within_s} s")
-        time.sleep(0.05)  # between two looks at a condition
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
+        time.sleep(pause_s)  # between two looks at a condition, ever more slowly: each costs the product a request
+        pause_s = min(pause_s * 1.3, 0.3)
 
 
 class Stack:
@@ -119,7 +111,7 @@ class Stack:
             self.processes[name] = self._start(name)
         for name, url in self.ready.items():
             if name in (names or self.commands):
-                until(lambda name=name, url=url: self._answers(name, url), f"{name} answers", within_s=60)
+                until(lambda name=name, url=url: self._answers(name, url), f"{name} answers")
 
     def _start(self, name: str) -> subprocess.Popen[bytes] | Forked:
         log, own = self.folder / f"{name}.log", self.own.get(name, {})
@@ -154,7 +146,7 @@ class Stack:
         if died is not None and died != -signal.SIGKILL:
             raise AssertionError(f"{name} ended with {died}: {self.log(name)[-3000:]}")
         try:
-            return requests.get(url, timeout=2).ok
+            return requests.get(url, timeout=60).ok
         except requests.RequestException:
             return False
 
@@ -169,11 +161,16 @@ class Stack:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
-        process.wait(10)
+        process.wait(60)
 
     def arm(self, point: str) -> None:
         """Whichever process reaches the kill point next dies there, once."""
         self.kill_file.write_text(point)
+
+    def hear_all(self) -> None:
+        """Wait until every webhook that the outside world has to send has come in."""
+        pending = f"{self.sandbox}/control/deliveries?state=pending"
+        until(lambda: requests.get(pending, timeout=60).json() == [], "every webhook has come in")
 
     def was_killed(self) -> bool:
         """Whether a process has died at the armed point."""

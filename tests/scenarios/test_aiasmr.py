@@ -47,7 +47,7 @@ def opened(person: Customer, job: dict[str, Any]) -> tuple[float, set[str], list
 
 def callbacks(wanted: bool, stack: Stack) -> None:
     body = {"deliver": wanted, "provider": "kie"}
-    requests.post(f"{stack.sandbox}/control/webhooks", json=body, timeout=5).raise_for_status()
+    requests.post(f"{stack.sandbox}/control/webhooks", json=body, timeout=60).raise_for_status()
 
 
 def test_films_are_ordered_made_and_paid_for(stack: Stack) -> None:
@@ -103,8 +103,8 @@ def test_films_come_with_every_callback_dropped_and_with_five(stack: Stack) -> N
     assert opened(bob, doubled)[0] == pytest.approx(5, abs=0.1)
 
     def told() -> bool:
-        return Delivery.objects.filter(provider="kie", times_received=5, state=Delivery.State.PROCESSED).exists()
+        return Delivery.objects.filter(provider="kie", times_received__gte=5, state=Delivery.State.PROCESSED).exists()
 
-    until(told, "five callbacks are one")
+    until(told, "five callbacks, or more that KIE repeats, are one")
     assert bob.balance() == {"balance": 65, "held": 0, "frozen": 0, "available": 65, "debt": 0}
     books.check()

@@ -11,7 +11,7 @@ from tests.scenarios.client import Customer, portrait
 from tests.scenarios.shop import Shop, at_once, key, order, refused, spent
 from tests.scenarios.stack import until
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300), pytest.mark.usefixtures("ends_well", "balanced")]
+pytestmark = [pytest.mark.scenario, pytest.mark.usefixtures("ends_well", "balanced")]
 
 MANY = 12
 
@@ -51,8 +51,9 @@ def test_the_same_webhook_fifty_times_at_once_grants_once(shop: Shop, alice: Cus
 
     shop.control("POST", f"deliveries/{delivery['id']}/resend", times=50)
 
-    received = "SELECT sum(times_received)::int, count(*) FROM inbox_delivery WHERE times_received > 1"
-    until(lambda: shop.rows(received) == [(51, 1)], "all fifty have come in")
+    # Razorpay repeats what it thinks was not heard: on a busy machine there may be more than these.
+    received = "SELECT max(times_received) >= 51, count(*) FROM inbox_delivery WHERE times_received > 1"
+    until(lambda: shop.rows(received) == [(True, 1)], "all fifty have come in")
     until(lambda: not shop.rows("SELECT 1 FROM inbox_delivery WHERE state IN ('received', 'failed')"), "all handled")
     assert spent(alice.balance(), before) == 60
 
@@ -79,6 +80,7 @@ def test_twenty_headshots_on_a_hundred_credits_are_two(shop: Shop) -> None:
 def test_changing_ones_mind_many_times_at_once_counts_once(shop: Shop, alice: Customer, photo: str) -> None:
     before, wish = alice.balance(), key()
     body = {"photo": photo, "consent": True, "style_prompt": "sandbox:slow"}
+    shop.control("POST", "settings", slow_s=600)  # it must not end before everybody has changed their mind
 
     made = at_once(lambda _: alice.send("POST", "headshots", key=wish, json=body), MANY)
     (job,) = {answer.json()["id"] for answer in made if answer.ok}
@@ -109,12 +111,13 @@ def test_money_that_comes_after_a_cancel_is_settled(shop: Shop, alice: Customer)
     assert alice.ok("POST", f"payments/{payment['id']}/cancel")["status"] == "canceled"
     assert alice.ok("POST", f"payments/{payment['id']}/cancel")["status"] == "canceled"
     alice.pay(payment)
-    shop.rows(
-        "UPDATE billing_payment SET next_at = statement_timestamp() WHERE id = %s AND next_at IS NOT NULL",
-        payment["id"],
-    )
 
-    until(lambda: alice.ok("GET", f"payments/{payment['id']}")["status"] == "succeeded", "the late money is found")
+    def is_found() -> bool:
+        soon = "UPDATE billing_payment SET next_at = statement_timestamp() WHERE id = %s AND next_at IS NOT NULL"
+        shop.rows(soon, payment["id"])  # at every look: a poller that saw no money yet puts it off again
+        return bool(alice.ok("GET", f"payments/{payment['id']}")["status"] == "succeeded")
+
+    until(is_found, "the late money is found")
     assert spent(alice.balance(), before) == 70
     refused(alice.send("POST", f"payments/{payment['id']}/cancel"), 409, "payment_settled", charged="settled")
 
@@ -133,7 +136,7 @@ def test_money_refunded_before_we_settle_buys_only_what_is_left(
         f"{shop.stack.sandbox}/razorpay/v1/payments/{proof['razorpay_payment_id']}/refund",
         json={"amount": refund},
         auth=(settings["RAZORPAY_KEY_ID"], settings["RAZORPAY_KEY_SECRET"]),
-        timeout=10,
+        timeout=60,
     )
     assert gone.ok, gone.text
 

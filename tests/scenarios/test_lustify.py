@@ -25,7 +25,7 @@ from tests import books
 from tests.scenarios.client import Customer, portrait
 from tests.scenarios.stack import WAKES, Stack, until
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.scenario
 quick = pytest.mark.parametrize(
     "stack",
     [
@@ -53,7 +53,7 @@ class Collector(Customer):
     def buys(self, item: str) -> None:
         payment = self.ok("POST", "payments", key="buy", json={"item": item, "gateway": "stripe", "currency": "USD"})
         where = f"{self.stack.sandbox}/stripe/checkout/{payment['client']['payment_intent']}/pay"
-        assert requests.post(where, headers={"Accept": "application/json"}, timeout=20).ok
+        assert requests.post(where, headers={"Accept": "application/json"}, timeout=60).ok
         assert self.settled(payment["id"])["status"] == "succeeded"
 
     def orders(self, kind: str, **body: Any) -> dict[str, Any]:
@@ -64,9 +64,9 @@ class Collector(Customer):
         """The output as its owner downloads it."""
         there = self.ask("GET", f"generations/{job['id']}/download", params={"output": output["id"]})
         assert there.status_code == 302, there.text
-        answer = requests.get(there.headers["Location"], timeout=20)
+        answer = requests.get(there.headers["Location"], timeout=60)
         assert answer.status_code == 200
-        assert answer.content == requests.get(output["url"], timeout=20).content
+        assert answer.content == requests.get(output["url"], timeout=60).content
         assert len(answer.content) == output["bytes"]
         return answer.content
 
@@ -74,7 +74,7 @@ class Collector(Customer):
 def prompts_at(stack: Stack, path: str) -> list[str]:
     """What xAI was asked for at this route, oldest first. Bodies that hold a photo are kept in part only."""
     query = {"provider": "xai", "method": "POST", "path": path}
-    found = requests.get(f"{stack.sandbox}/control/requests", params=query, timeout=10).json()
+    found = requests.get(f"{stack.sandbox}/control/requests", params=query, timeout=60).json()
     return [json.loads(re.search(r'"prompt":("(?:[^"\\]|\\.)*")', call["body"])[1]) for call in reversed(found)]
 
 
@@ -154,7 +154,7 @@ def test_a_collector_of_pictures_and_films(stack: Stack) -> None:
             picture.load()
             assert picture.size == (output["width"], output["height"]) == (width, height)
             assert strips.read(picture) == fingerprint(body["prompt"], number)
-            assert Image.open(io.BytesIO(requests.get(output["thumbnail_url"], timeout=10).content)).format == "JPEG"
+            assert Image.open(io.BytesIO(requests.get(output["thumbnail_url"], timeout=60).content)).format == "JPEG"
     for (_, body, _, _), job, sounds in zip(ordered[3:], ended[3:], (0, 1), strict=True):
         (output,) = job["outputs"]
         prompts = prompts_at(stack, "/videos/generations") + prompts_at(stack, "/videos/extensions")
@@ -163,7 +163,7 @@ def test_a_collector_of_pictures_and_films(stack: Stack) -> None:
         assert output["duration_s"] == pytest.approx(body["duration"], abs=0.1)
         assert output["content_type"] == "video/mp4"
         assert len(wanted) == (2 if body["duration"] > 15 else 1)
-        assert Image.open(io.BytesIO(requests.get(output["thumbnail_url"], timeout=10).content)).format == "JPEG"
+        assert Image.open(io.BytesIO(requests.get(output["thumbnail_url"], timeout=60).content)).format == "JPEG"
 
     worded, lively = alice.ended(worded["id"]), alice.ended(lively["id"])
     (picture_out,) = worded["outputs"]

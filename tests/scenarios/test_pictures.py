@@ -9,7 +9,7 @@ import pytest
 from tests.sandbox import portraits
 from tests.scenarios.shop import Shop
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.scenario
 
 
 def test_each_of_ten_headshots_is_nearest_to_the_photo_that_was_uploaded(shop: Shop, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class Machine:
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", str(self.config)),
                 *("run", f"{self.stack.url}/api/schema", "--exclude-checks", EXCEPT, "--generation-database", "none"),
-                *("--suppress-health-check", "all", "--request-timeout", "20", "--max-response-time", "10"),
+                *("--suppress-health-check", "all", "--request-timeout", "60", "--max-response-time", "30"),
                 *("--continue-on-failure", "--warnings", "off", "--no-shrink"),
                 # Two threads at once in Python 3.11's parser break each other, and Hypothesis parses to name strategies
                 *("--workers", "1"),

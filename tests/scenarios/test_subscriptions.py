@@ -60,7 +60,7 @@ def a_period_passes(person: Subscriber) -> None:
     row = Subscription.objects.get()
     person.at_stripe(f"dashboard/subscriptions/{row.ref}/renew")
     clock = f"{person.stack.sandbox}/control/advance"
-    requests.post(clock, json={"seconds": 3_600}, timeout=10).raise_for_status()
+    requests.post(clock, json={"seconds": 3_600}, timeout=60).raise_for_status()
 
 
 def the_hour_comes() -> None:
@@ -70,10 +70,10 @@ def the_hour_comes() -> None:
 def drop_webhooks(stack: Stack) -> None:
     """From here on none is sent, and those sent before have been handled."""
     control = f"{stack.sandbox}/control"
-    requests.post(f"{control}/webhooks", json={"deliver": False}, timeout=10).raise_for_status()
+    requests.post(f"{control}/webhooks", json={"deliver": False}, timeout=60).raise_for_status()
 
     def is_quiet() -> bool:
-        pending = requests.get(f"{control}/deliveries", params={"state": "pending"}, timeout=10).json()
+        pending = requests.get(f"{control}/deliveries", params={"state": "pending"}, timeout=60).json()
         return not pending and not Delivery.objects.filter(state__in=["received", "failed"]).exists()
 
     until(is_quiet, "every webhook is handled")

@@ -104,7 +104,7 @@ def test_two_that_replace_at_once_leave_one_choice_whole(shown: dict[str, Wearab
 
     def replace(wanted: list[Any]) -> None:
         try:
-            gate.wait(30)
+            gate.wait(60)
             for _ in range(10):
                 selections.replace(user=alice, wearable_ids=wanted)
         except BaseException as error:
