@@ -68,12 +68,19 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-LONGEST = ("tests/scenarios/", "tests/browser/", "tests/run/")
+LONGEST = (
+    *("tests/run/test_up.py", "tests/scenarios/test_schema.py", "tests/scenarios/test_faults.py"),
+    *("tests/scenarios/test_kill_points.py", "tests/browser/", "tests/scenarios/", "tests/run/"),
+    *("tests/generation/test_matrix.py", "tests/generation/test_kie_films.py", "tests/billing/test_subscriptions.py"),
+    *("tests/billing/test_ledger_machine.py", "tests/billing/test_payments_machine.py", "tests/core/test_storage.py"),
+    *("tests/billing/test_gateway_contract.py", "tests/generation/test_faults.py", "tests/generation/test_disorder.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole stories first: one that begins last would have the machine to itself, and mostly wait."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    """The longest files first: one that begins last would have the machine to itself, and mostly wait."""
+    begins = {start: place for place, start in enumerate(LONGEST)}
+    items.sort(key=lambda item: min((begins[s] for s in LONGEST if item.nodeid.startswith(s)), default=len(LONGEST)))
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_film_goes_through_every_state_and_plays(kie: Kie) -> None:
     seen = []
     for seconds, state in ((0, "wait"), (200, "queueing"), (900, "generating"), (2600, "success")):
         kie.sandbox.advance(seconds)
-        seen.append(wait_for(lambda state=state: (d := kie.detail(task))["state"] == state and d, state, 30))  # type: ignore[misc]
+        seen.append(wait_for(lambda state=state: (d := kie.detail(task))["state"] == state and d, state))  # type: ignore[misc]
 
     assert [("videoInfo" in one, one["failCode"], one["expireFlag"]) for one in seen] == [(False, 0, 0)] * 3 + [
         (True, 0, 0)

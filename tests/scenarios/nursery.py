@@ -75,7 +75,7 @@ class Nursery:
             return json.loads(self.process.stdout.readline())
 
     def close(self) -> None:
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=120)
 
 
 def serve() -> list[str] | None:
