@@ -196,7 +196,7 @@ def let_go(attempt: Attempt | None = None) -> None:
         step()
         return not left.exists()
 
-    until(is_gone, "what came too late is let go", within_s=60, pause_s=0.1)
+    until(is_gone, "what came too late is let go", pause_s=0.1)
 
 
 def has_given_up_asking() -> Q:

@@ -152,14 +152,14 @@ class Customer:
         job: dict[str, Any] = self.ok("POST", "headshots", key=uuid.uuid4().hex, json=body)
         return job
 
-    def ended(self, job_id: str) -> dict[str, Any]:
+    def ended(self, job_id: str, *, within_s: float = 150) -> dict[str, Any]:
         """The job once it has ended."""
 
         def look() -> dict[str, Any] | None:
             found: dict[str, Any] = self.ok("GET", f"generations/{job_id}")
             return found if found["status"] not in OPEN else None
 
-        return until(look, f"job {job_id} ends")
+        return until(look, f"job {job_id} ends", within_s=within_s)
 
     def picture(self, job: dict[str, Any]) -> Image.Image:
         """The job's picture, through its signed link."""
