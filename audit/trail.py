@@ -17,7 +17,7 @@ import structlog
 from django.conf import settings
 from django.db import connection, models, transaction
 
-from core import context
+from core import context, sql
 
 business = structlog.get_logger("business")
 
@@ -37,16 +37,17 @@ _FACT = """
 fact AS (
     INSERT INTO audit_auditlog (action, entity_type, entity_id, user_id, actor_id, on_behalf_of_id, source,
                                 request_id, old, new, metadata, detail_hash)
-    SELECT %(action)s, %(entity_type)s, %(entity_id)s, %(user)s, %(actor)s, %(on_behalf_of)s, %(source)s,
-           %(request_id)s, %(old)s, %(new)s, %(metadata)s, %(detail_hash)s
+    SELECT %(action)s, %(entity_type)s, %(entity_id)s, %(user)s::uuid, %(actor)s::uuid, %(on_behalf_of)s::uuid,
+           %(source)s, %(request_id)s, %(old)s::jsonb, %(new)s::jsonb, %(metadata)s::jsonb, %(detail_hash)s::bytea
     {of}
     RETURNING id
 )"""
 _DETAIL = """
 INSERT INTO audit_auditdetail (log_id, salt, ip, user_agent, personal)
-SELECT id, %(salt)s, %(ip)s, %(user_agent)s, %(personal)s FROM fact WHERE %(salt)s::bytea IS NOT NULL
+SELECT id, %(salt)s::bytea, %(ip)s::inet, %(user_agent)s, %(personal)s::jsonb
+FROM fact WHERE %(salt)s::bytea IS NOT NULL
 """
-_INSERT = f"WITH {_FACT.format(of='')} {_DETAIL}"
+_INSERT = f"WITH {_FACT.format(of='')}, detail AS ({_DETAIL}) SELECT id FROM fact"
 
 
 def detail_hash(salt: bytes, ip: str | None, user_agent: str, personal: dict[str, Any]) -> bytes:
@@ -77,9 +78,8 @@ def record(
     `action` is `<entity>.<past verb>`. `user` (a row or an id) is whose object it is. Actor, address, request and
     source come from core.context. What identifies a person (e-mail, name) goes into `personal`, never elsewhere.
     """
-    with connection.cursor() as cursor:
-        values = _values(action, subject, old, new, metadata, user, actor_id, personal)
-        cursor.execute(_INSERT, values)
+    values = _values(action, subject, old, new, metadata, user, actor_id, personal)
+    sql.fetch(_INSERT, values)
     _note(action, values, new)
 
 

@@ -16,7 +16,6 @@ import json
 import secrets
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -207,7 +206,7 @@ def everybody(server: servers.Servers, environment: dict[str, str]) -> Iterator[
         "DJANGO_SETTINGS_MODULE": "bench.peers.djstripe_settings",
         "WEBHOOK_SECRET": SECRET,
     }
-    python = with_djstripe()
+    python = peers.python_before_atelier(PINS)
     with ExitStack() as stack:
         found = []
         for name, interpreter, own in (
@@ -225,15 +224,6 @@ def everybody(server: servers.Servers, environment: dict[str, str]) -> Iterator[
             )
             found.append(inbox)
         yield found
-
-
-def with_djstripe() -> Path:
-    """An interpreter with dj-stripe, the Stripe SDK that it wants, and behind those everything that Atelier has."""
-    python = peers.python(PINS)
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = python.parents[1] / "lib" / version / "site-packages"
-    (packages / "atelier.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    return python
 
 
 def tell(taken: dict[str, list[load.Load]], *, absolute: bool) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 
 
-def fetch(sql: str, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+def fetch(sql: str, arguments: Sequence[Any] | Mapping[str, Any]) -> tuple[Any, ...] | None:
     """Run a statement and return its first row.
 
     Goes past Django's cursor to a server-side one with a prepared statement, since Python is most of the time that

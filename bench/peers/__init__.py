@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def python(pins: Path = PYTHON_PINS) -> Path:
         _install(folder / "bin" / "python", "-m", "pip", "install", "-q", "-r", pins)
         stamp.write_text(wanted)
     return folder / "bin" / "python"
+
+
+def python_before_atelier(pins: Path) -> Path:
+    """An interpreter with what `pins` pins, and behind that everything that Atelier has."""
+    found = python(pins)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = found.parents[1] / "lib" / version / "site-packages"
+    (packages / "atelier.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return found
 
 
 def node() -> Path:

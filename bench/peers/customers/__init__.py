@@ -1,0 +1,1 @@
+"""One table, once for each way to keep an audit log of it."""
