@@ -44,13 +44,14 @@ class AuditLog(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["entity_type", "entity_id", "id"], name="audit_entity"),
-            models.Index(fields=["user_id", "id"], name="audit_user"),
-            models.Index(fields=["actor_id", "id"], name="audit_actor"),
+            # Each ends in the order of the lists, so that a page costs the same whatever there is behind it.
+            models.Index(fields=["entity_id", "at", "id"], name="audit_of_entity"),
+            models.Index(fields=["user_id", "at", "id"], name="audit_of_user"),
+            models.Index(fields=["actor_id", "at", "id"], name="audit_of_actor"),
+            models.Index(fields=["action", "at", "id"], name="audit_of_action"),
             models.Index(fields=["user_id", "-at"], condition=Q(source="ADMIN"), name="audit_staff_acts"),
-            models.Index(fields=["action", "id"], name="audit_action"),
             models.Index(fields=["request_id"], name="audit_request"),
-            models.Index(fields=["at", "id"], name="audit_time"),  # the order in which rows are sealed
+            models.Index(fields=["at", "id"], name="audit_time"),  # also the order in which rows are sealed
         ]
         verbose_name = "audit row"
 
@@ -68,7 +69,7 @@ class AuditDetail(models.Model):
     personal = models.JSONField(default=dict)
 
     class Meta:
-        indexes = [models.Index(fields=["ip"], name="audit_detail_ip")]
+        indexes = [models.Index(fields=["ip", "log"], name="audit_detail_of_ip")]
 
     def __str__(self) -> str:
         return f"detail of {self.log_id}"
@@ -96,6 +97,72 @@ class Seal(models.Model):
 
     def __str__(self) -> str:
         return f"seal {self.number}"
+
+
+class Verification(UUIDModel):
+    """A look through the whole log, asked for in the console or at the shell, and what it found."""
+
+    requester = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    next_at = models.DateTimeField(db_default=Now(), null=True, help_text="When a worker takes it up; null once done.")
+    done_at = models.DateTimeField(null=True)
+    is_clean = models.BooleanField(null=True)
+    report = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-created_at"], name="verification_newest"),
+            models.Index(fields=["next_at"], condition=Q(next_at__isnull=False), name="verification_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"verification of {self.created_at:%F %H:%M}"
+
+
+class ExtractState(models.TextChoices):
+    PREPARING = "preparing"
+    READY = "ready"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class Extract(UUIDModel):
+    """Rows of the log that a member of staff takes away as a file; a worker writes it."""
+
+    class Format(models.TextChoices):
+        CSV = "csv", "CSV"
+        JSONL = "jsonl", "JSON, one row a line"
+
+    requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    sought = models.JSONField(default=dict, help_text="Which rows; all of them where it is empty.")
+    format = models.CharField(max_length=5, choices=Format.choices)
+    has_details = models.BooleanField(default=False, help_text="With addresses, user agents and names.")
+    state = models.CharField(max_length=9, choices=ExtractState.choices, default=ExtractState.PREPARING)
+    total = models.PositiveBigIntegerField(null=True, help_text="Rows to write, once they are counted.")
+    done = models.PositiveBigIntegerField(default=0)
+    bytes = models.PositiveBigIntegerField(null=True)
+    file = models.OneToOneField("core.StoredObject", on_delete=models.PROTECT, null=True, related_name="extract")
+    next_at = models.DateTimeField(db_default=Now())
+    tries = models.PositiveSmallIntegerField(default=0)
+    ready_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="ready", file__isnull=False, expires_at__isnull=False)
+                | (~Q(state="ready") & Q(file=None)),
+                name="extract_file_when_ready",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["-created_at"], name="extract_newest"),
+            models.Index(fields=["next_at"], condition=Q(state="preparing"), name="extract_due"),
+            models.Index(fields=["expires_at"], condition=Q(state="ready"), name="extract_expiry"),
+        ]
+        permissions = [("take_extract", "Can take rows of the audit log away as a file")]
+
+    def __str__(self) -> str:
+        return f"extract of {self.created_at:%F %H:%M}"
 
 
 class ApprovalState(models.TextChoices):

@@ -170,3 +170,20 @@ def set_heads_aside() -> int:
             storage.save(f"{LOST_HEADS}/{name}", head, "application/json")
         storage.delete(f"{HEADS}/{name}")
     return len(lost)
+
+
+class Standing(NamedTuple):
+    number: int
+    hash: str
+    lag_s: float  # how far the newest mark trails now: at best as far as a row has to be old
+
+
+def standing() -> Standing | None:
+    """The newest seal, and how far sealing lags; nothing before the first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT number, encode(hash, 'hex'), extract(epoch FROM statement_timestamp() - until_at)::float8"
+            " FROM audit_seal ORDER BY number DESC LIMIT 1"
+        )
+        found = cursor.fetchone()
+    return None if found is None else Standing(*found)

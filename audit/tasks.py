@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from audit import approvals, sealing
+from audit import approvals, extracts, sealing, verification
 from core import jobs
 
 
@@ -12,3 +12,14 @@ def expire_approvals() -> None:
 @jobs.task("audit.seal", queue="bulk")
 def seal() -> None:
     sealing.seal_due()
+
+
+@jobs.task("audit.verify", queue="bulk")
+def verify() -> None:
+    verification.verify_due()
+
+
+@jobs.task("audit.extract", queue="bulk")
+def extract() -> None:
+    extracts.make_due()
+    extracts.purge()

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import orjson
+import structlog
+from django.conf import settings
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
+from audit import trail
+from audit.models import Verification
 from audit.sealing import HEADS, LEAF, SEAL_TEXT
 from audit.trail import detail_hash
-from core import storage
+from core import jobs, storage
+
+log = structlog.get_logger("audit")
 
 # Enough to see what is wrong; somebody may have rewritten everything.
 NAMED = 1000
+LEASE = timedelta(hours=2)  # of whoever verifies: ten million rows take minutes
 
 # Each answers (what, what is wrong with it). `{which}` chooses among the seals `s`.
 CHAIN_SQL = f"""
@@ -183,3 +192,59 @@ def _compare(report: Report, heads: list[tuple[int, str]], cursor: Any) -> None:
                 report.name(f"seal {number}", "was cut off: its head is in the storage")
             elif kept.get(number, hash) != hash:
                 report.name(f"seal {number}", "is not the one whose head is in the storage")
+
+
+@trail.writes("verification")
+def request(*, requester: Any) -> Verification:
+    """Have the whole log verified by a worker.
+
+    Idempotent: while one is open, that is it.
+    Enqueues: audit.verify
+    """
+    with transaction.atomic():
+        if found := Verification.objects.filter(next_at__isnull=False).first():
+            return found
+        made = Verification.objects.create(requester_id=requester.pk)
+        trail.record("verification.requested", made, actor_id=requester.pk)
+        jobs.wake("audit.verify")
+    return made
+
+
+@trail.writes("verification")
+def verify_due() -> int:
+    """Verify what was asked for, and every AUDIT_VERIFY_EVERY_S all the same; every finding is an error line, too.
+
+    Idempotent: one that a dead worker left is due again after LEASE.
+    """
+    every = timedelta(seconds=settings.AUDIT_VERIFY_EVERY_S)
+    if every and not Verification.objects.filter(created_at__gt=Now() - every).exists():
+        Verification.objects.create()
+    taken = 0
+    while (due := _claim()) is not None:
+        taken += 1
+        report = verify()
+        for finding in report.findings:
+            log.error("audit_broken", what=finding.what, problem=finding.problem)
+        told = asdict(report)
+        with transaction.atomic():
+            Verification.objects.filter(pk=due.pk).update(
+                next_at=None, done_at=Now(), is_clean=report.is_clean, report=told
+            )
+            figures = {name: value for name, value in told.items() if isinstance(value, int)}
+            trail.record("verification.done", due, new=figures, metadata={"head": report.head})
+    return taken
+
+
+def _claim() -> Verification | None:
+    found = Verification.objects.raw(
+        """
+        UPDATE audit_verification SET next_at = statement_timestamp() + %s
+        WHERE id = (
+            SELECT id FROM audit_verification WHERE next_at <= statement_timestamp()
+            ORDER BY next_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+        )
+        RETURNING *
+        """,
+        [LEASE],
+    )
+    return next(iter(found), None)

@@ -53,7 +53,8 @@ ROLES: dict[str, dict[str, str]] = {
     },
     "finance": {
         **_view("accounts", "user"),
-        **_view("audit", "auditlog", "daytotal"),
+        **_view("audit", "auditlog", "daytotal", "verification"),
+        "audit.extract": "view take",
         **_view("billing", *_MONEY, *_PRICES, "break", "gatewaycursor", "bookcheck", "promospending"),
         **_view("calls", "call"),
         **_view("generation", "generation", "operation"),
@@ -68,7 +69,8 @@ ROLES: dict[str, dict[str, str]] = {
         "billing.debt": "view waive",
     },
     "ops": {
-        **_view("audit", "auditlog"),
+        **_view("audit", "auditlog", "verification"),
+        "audit.extract": "view take",
         **_view("billing", "payment", "paymentstart", "paymentattempt", *_PRICES, "gatewaycursor", "bookcheck"),
         **_view("calls", "call"),
         **_view("core", "storedobject", "idempotencykey"),

@@ -213,6 +213,8 @@ WAKE_EVERY_S: dict[str, float] = {
     "inbox.purge": 86_400,
     "audit.expire_approvals": 300,
     "audit.seal": 600,
+    "audit.verify": 600,
+    "audit.extract": 60,
     "generation.advance": 5,
     "generation.advance_sync": 5,
     "generation.advance_bulk": 15,
@@ -311,6 +313,7 @@ BOOK_CHECKS = [
     "store.books.checks",
 ]
 METRICS_SOURCES = [
+    "audit.metrics.families",
     "inbox.metrics.families",
     "notifications.metrics.families",
     "billing.metrics.families",
@@ -519,6 +522,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Atelier <no-reply@ex
 
 # Rows are sealed at this age; no transaction that writes takes as long, and one that still runs is waited for.
 AUDIT_SEAL_LAG_S = env.float("AUDIT_SEAL_LAG_S", default=3600)
+AUDIT_VERIFY_EVERY_S = env.float("AUDIT_VERIFY_EVERY_S", default=86_400)  # 0: only when somebody asks
 
 
 # --- REST API -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ READ_ONLY = {
     "audit.auditlog",
     "audit.auditdetail",
     "audit.seal",
+    "audit.verification",
+    "audit.extract",
     "inbox.delivery",
     "billing.wallet",
     "billing.ledgertransaction",
@@ -132,7 +134,7 @@ SEEN = {
     },
     "finance": {
         "accounts": "user",
-        "audit": "auditlog approval daytotal",
+        "audit": "auditlog approval daytotal verification extract",
         "billing": f"{MONEY} plan break gatewaycursor bookcheck promospending",
         "calls": "call",
         "generation": "generation operation",
@@ -141,7 +143,7 @@ SEEN = {
     },
     "ops": {
         "accounts": "user",
-        "audit": "auditlog",
+        "audit": "auditlog verification extract",
         "billing": "payment paymentstart paymentattempt package creditprice gatewaycursor bookcheck",
         "calls": "call",
         "core": "storedobject idempotencykey",

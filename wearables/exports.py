@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from core.texts import cell
 from wearables.models import Wearable
 
 HEADER = {
@@ -14,12 +15,6 @@ HEADER = {
     "Material": "material", "Season": "season", "Occasion": "occasion", "Size": "size", "Fit": "fit",
     "Is Active": "is_active", "Sort Order": "sort_order",
 }  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def escaped(text: str) -> str:
-    """A cell that no spreadsheet runs: what begins like a formula gets an apostrophe before it."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def csv_lines() -> Iterator[str]:
@@ -32,7 +27,7 @@ def csv_lines() -> Iterator[str]:
     while batch := list(Wearable.objects.filter(code__gt=last).order_by("code").values(*HEADER.values())[:2000]):
         for row in batch:
             cells = [", ".join(value) if isinstance(value, list) else str(value) for value in row.values()]
-            writer.writerow(map(escaped, cells))
+            writer.writerow(map(cell, cells))
         last = batch[-1]["code"]
         yield text.getvalue()
         text.seek(0)

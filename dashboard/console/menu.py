@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from accounts.models import User
-from audit.models import Approval, AuditLog, Seal
+from audit.models import Approval, AuditLog, Seal, Verification
 from billing.models import (
     BookCheck,
     Break,
@@ -75,6 +75,7 @@ MENU: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             ("Webhooks", "webhook", Delivery),
             ("Audit log", "policy", AuditLog),
             ("Seals", "verified", Seal),
+            ("Proofs of the log", "fact_check", Verification),
             ("Checks of the books", "balance", BookCheck),
         ),
     ),

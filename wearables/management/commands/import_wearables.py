@@ -13,8 +13,8 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from core.errors import Error
+from core.texts import cell
 from wearables import imports
-from wearables.exports import escaped
 from wearables.imports import Report, Source
 
 SHOWN = 20
@@ -53,7 +53,7 @@ class Command(BaseCommand):
                 file = stack.enter_context(options["errors"].open("w", newline="", encoding="utf-8"))
                 writer = csv.writer(file)
                 writer.writerow(["line", "id", "reason"])
-                source.on_error = lambda line, code, reason: writer.writerow([line, escaped(code), reason])
+                source.on_error = lambda line, code, reason: writer.writerow([line, cell(code), reason])
             source.told = self._bar(path.stat().st_size)
             if options["dry_run"]:
                 report, made = imports.check(source), None
