@@ -75,7 +75,8 @@ def _hit(label: str, key: str, title: str) -> Hit:
     if label == User._meta.label_lower:
         return Hit("Person", title, reverse("console-customer", args=[key]))
     if label == AuditLog._meta.label_lower:
-        return Hit("Audit log", f"What the request {key} did", f"{reverse('admin:audit_auditlog_changelist')}?request={key}")
+        page = reverse("admin:audit_auditlog_changelist")
+        return Hit("Audit log", f"What the request {key} did", f"{page}?request={key}")
     return Hit(kind, title, reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[key]))
 
 

@@ -246,7 +246,8 @@ def test_a_request_leads_to_what_it_did(support: Client, alice: User) -> None:
     )
 
     assert (
-        support.get("/admin/find/", {"q": "from-the-app-18"})["Location"] == "/admin/audit/auditlog/?q=from-the-app-18"
+        support.get("/admin/find/", {"q": "from-the-app-18"})["Location"]
+        == "/admin/audit/auditlog/?request=from-the-app-18"
     )
 
 
