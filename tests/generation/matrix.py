@@ -209,7 +209,8 @@ def assert_ended(job: Generation, kind: str, word: str, *, round: int = 1) -> No
     job.refresh_from_db()
     case, code = f"{kind} {word}", ENDS[word][kind]
     is_made = not code
-    assert (job.state, job.error_code) == ("failed" if code else "succeeded", code), case
+    tries = list(job.attempts.values_list("n", "outcome", "error_message", "latency_ms"))
+    assert (job.state, job.error_code) == ("failed" if code else "succeeded", code), (case, job.error_code, tries)
     hold = Hold.objects.get(key=job.hold_key)
     assert (job.round, hold.state, hold.amount, hold.captured) == (
         (round, "captured", PRICES[kind], PRICES[kind]) if is_made else (round, "released", PRICES[kind], 0)
