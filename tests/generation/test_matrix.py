@@ -100,6 +100,11 @@ def put_of(user: User) -> Upload:
     return upload
 
 
+def completed(sandbox: RunningSandbox) -> list[dict[str, Any]]:
+    """What Magic Hour would have called back of pictures that are made."""
+    return [found for found in sandbox.deliveries(provider="magic-hour") if '"image.completed"' in found["body"]]
+
+
 def spent(user: User) -> int:
     """Beside what the faces cost that were made before."""
     return CREDITS - ledger.balance(user.pk).balance
@@ -172,6 +177,7 @@ def test_what_is_never_answered_is_started_twice_and_released(
         assert list(job.attempts.values_list("outcome", flat=True)) == [Outcome.UNKNOWN] * 2, case
 
     # Magic Hour made both all the same, and calls back: too late for a customer, in time for our bill.
+    until(lambda: len(completed(sandbox)) == 2, "both are made", within_s=60)
     tell(sandbox, kind="completed")
     clear(sandbox)
     hung = made["headshot", "hang"]
