@@ -8,8 +8,9 @@ import ipaddress
 import re
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import orjson
@@ -48,6 +49,34 @@ SELECT id, %(salt)s::bytea, %(ip)s::inet, %(user_agent)s, %(personal)s::jsonb
 FROM fact WHERE %(salt)s::bytea IS NOT NULL
 """
 _INSERT = f"WITH {_FACT.format(of='')}, detail AS ({_DETAIL}) SELECT id FROM fact"
+_INSERT_ALL = """
+WITH told AS MATERIALIZED (
+    SELECT * FROM unnest(%(entity_ids)s::text[], %(users)s::uuid[], %(olds)s::jsonb[], %(news)s::jsonb[],
+                         %(metadatas)s::jsonb[], %(detail_hashes)s::bytea[], %(salts)s::bytea[])
+        t (entity_id, user_id, old, new, metadata, detail_hash, salt)
+), fact AS (
+    INSERT INTO audit_auditlog (action, entity_type, entity_id, user_id, actor_id, on_behalf_of_id, source,
+                                request_id, old, new, metadata, detail_hash)
+    SELECT %(action)s, %(entity_type)s, entity_id, user_id, %(actor)s, %(on_behalf_of)s, %(source)s,
+           %(request_id)s, old, new, metadata, detail_hash
+    FROM told
+    RETURNING id, detail_hash
+)
+INSERT INTO audit_auditdetail (log_id, salt, ip, user_agent, personal)
+SELECT fact.id, told.salt, %(ip)s::inet, %(user_agent)s, '{}'
+FROM fact JOIN told USING (detail_hash)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One of many facts of the same action; its parts are those of `record`."""
+
+    subject: Subject
+    user: Any = None
+    old: dict[str, Any] | None = None
+    new: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
 
 
 def detail_hash(salt: bytes, ip: str | None, user_agent: str, personal: dict[str, Any]) -> bytes:
@@ -81,6 +110,20 @@ def record(
     values = _values(action, subject, old, new, metadata, user, actor_id, personal)
     sql.fetch(_INSERT, values)
     _note(action, values, new)
+
+
+def record_all(action: str, facts: Sequence[Fact]) -> None:
+    """Add facts about many subjects of one kind, in one round trip."""
+    told = [_values(action, f.subject, f.old, f.new, f.metadata, f.user, None, None) for f in facts]
+    if not told:
+        return
+    columns = ("entity_id", "user", "old", "new", "metadata", "detail_hash", "salt")
+    names = ("entity_ids", "users", "olds", "news", "metadatas", "detail_hashes", "salts")
+    lists = {name: [values[column] for values in told] for name, column in zip(names, columns, strict=True)}
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT_ALL, told[0] | lists)
+    for values, fact in zip(told, facts, strict=True):
+        _note(action, values, fact.new)
 
 
 def change(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
 NOBODY = "erased.invalid"
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One of many mails of the same name."""
+
+    cause: str
+    user_id: uuid.UUID | None
+    to: str
+    context: dict[str, Any]
+
+
 def enqueue(
     name: str,
     *,
@@ -41,12 +53,23 @@ def enqueue(
     Enqueues: notifications.deliver
     Raises: LookupError, ValueError for a mail that could not be rendered or has no address.
     """
-    mails.check(name, context)
-    to = to or (getattr(user, "email", "") if user is not None else "")
-    if not to:
-        raise ValueError(f"mail {name!r} has no address")
-    if to.endswith(f"@{NOBODY}"):
-        return None
+    to = to or str(getattr(user, "email", ""))
+    made = enqueue_all(name, [Letter(cause, user.pk if user else None, to, context)])
+    return Mail.objects.get(pk=made[0]) if made else None
+
+
+def enqueue_all(name: str, letters: Sequence[Letter]) -> list[uuid.UUID]:
+    """As `enqueue` for many, in one round trip. Answers the ids of those that are new."""
+    rows = []
+    for letter in letters:
+        mails.check(name, letter.context)
+        if not letter.to:
+            raise ValueError(f"mail {name!r} has no address")
+        if not letter.to.endswith(f"@{NOBODY}"):
+            context = json.dumps(letter.context, cls=DjangoJSONEncoder)
+            rows.append((new_id(), letter.cause, letter.user_id, letter.to, context))
+    if not rows:
+        return []
 
     # In one statement: a twin in flight makes it wait for that commit, and no savepoint is lost on the conflict.
     with connection.cursor() as cursor:
@@ -54,17 +77,19 @@ def enqueue(
             """
             INSERT INTO notifications_mail (id, cause, name, user_id, "to", context, state, attempts, subject,
                                             provider_message_id, error_code, error)
-            VALUES (%s, %s, %s, %s, %s, %s, 'queued', 0, '', '', '', '')
+            SELECT id, cause, %s, user_id, "to", context, 'queued', 0, '', '', '', ''
+            FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::jsonb[])
+                letter (id, cause, user_id, "to", context)
+            ORDER BY cause
             ON CONFLICT (cause) DO NOTHING
             RETURNING id
             """,
-            [new_id(), cause, name, user.pk if user else None, to, json.dumps(context, cls=DjangoJSONEncoder)],
+            [name, *(list(column) for column in zip(*rows, strict=True))],
         )
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    jobs.wake("notifications.deliver")
-    return Mail.objects.get(pk=row[0])
+        made = [row[0] for row in cursor.fetchall()]
+    if made:
+        jobs.wake("notifications.deliver")
+    return made
 
 
 def why_not_again(mail: Mail) -> str:

@@ -13,7 +13,7 @@ from billing.ledger.expiry import end_lots, expire, expire_all, expire_next
 from billing.ledger.forfeiture import forfeit
 from billing.ledger.funding import Granted, Posted, grant, open_wallets, record_money
 from billing.ledger.recovery import ClawedBack, Frozen, claw_back, freeze, thaw, waive
-from billing.ledger.spending import Captured, Extended, Held, Released, capture, extend, hold, release
+from billing.ledger.spending import Captured, Extended, Held, Released, capture, extend, hold, release, release_all
 
 __all__ = [
     "Adjusted",
@@ -43,6 +43,7 @@ __all__ = [
     "open_wallets",
     "record_money",
     "release",
+    "release_all",
     "thaw",
     "transfer",
     "waive",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.db.models import Sum
 
 import audit
@@ -152,6 +154,28 @@ def release(*, key: str) -> Released:
     if status == "captured":
         raise HoldClosed(f"The hold {key} was captured.")
     return Released(hold_id, amount, available, is_replay)
+
+
+@audit.writes("credits")
+def release_all(keys: Sequence[str]) -> None:
+    """As `release` for many holds, in one round trip.
+
+    Locks: the wallets, by id, so that two who release many never wait for each other in a ring.
+    Raises: as `release`, when any is wrong: let nothing of it commit.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT h.key, r.status"
+            " FROM (SELECT key FROM billing_hold WHERE key = ANY(%s) ORDER BY wallet_id, id) h,"
+            " LATERAL ledger_release(h.key, %s) r",
+            [list(keys), asked_by()],
+        )
+        found = dict(cursor.fetchall())
+    for key in keys:
+        if key not in found:
+            raise Hold.DoesNotExist(key)
+        if found[key] == "captured":
+            raise HoldClosed(f"The hold {key} was captured.")
 
 
 def refusal(status: str, *, user_id: uuid.UUID, unit: str, required: int, available: int) -> Error:

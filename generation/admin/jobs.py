@@ -143,7 +143,6 @@ class AttemptAdmin(ReadOnlyModelAdmin):
         "provider_job_id",
         "outcome",
         "latency_ms",
-        "polls",
         "provider_cost",
         "cost_unit",
         "error_code",

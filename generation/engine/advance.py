@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from core import clock, jobs
+from core import jobs
 from generation.engine import discard, doubts, moves, poll, scripts, store, submit
 from generation.models import State
 
 # Sends and stores move megabytes, so a pass takes as many as it has threads; looks are one small call each.
 SENDS = STORES = scripts.THREADS
-LOOKS = 200
+LOOKS = 2000
 DISCARDS = 16
 
 
@@ -21,14 +21,13 @@ def advance(queue: str = "providers", *, sends: int = SENDS) -> int:
     """
     doubts.settle(queue)
     send_token, to_send = moves.claim(State.QUEUED, sends, queue)
-    look_token, to_look = moves.claim(State.RUNNING, LOOKS, queue)
+    to_look = poll.claim(LOOKS, queue)
     store_token, to_store = moves.claim(State.STORING, STORES, queue)
     to_discard = discard.claim(DISCARDS) if queue == "providers" else []
-    now = clock.now()
     scripts.run(
         [
             *(submit.script(job, send_token) for job in to_send),
-            *(poll.script(job, look_token, now) for job in to_look),
+            *poll.scripts(to_look),
             *(store.script(job, store_token) for job in to_store),
             *(discard.script(attempt) for attempt in to_discard),
         ]

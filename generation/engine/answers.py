@@ -74,7 +74,7 @@ def made(
     step: dict[str, Any] = {"lease_until": Now() + moves.lease(), "progress": 90, "step": "storing"}
     with transaction.atomic():
         if not orders.is_last_stage(job):
-            state = State.QUEUED if stages.go_on(job, token, attempt, submitted.outputs) else None
+            state = State.QUEUED if stages.go_on(job, attempt, submitted.outputs, where=moves.mine(token)) else None
         else:
             ours = moves.move(job.pk, State.STORING, where=moves.mine(token), origins=[State.SUBMITTING], **step)
             state = State.STORING if ours else None
@@ -117,11 +117,15 @@ def _write(attempt: Attempt, provider: Provider, submitted: Submitted, began: fl
 
 
 def billed(attempt: Attempt, cost: Decimal | None) -> dict[str, Any]:
-    """What the attempt is to say of its cost: what its order is billed in all, on top of what preparing it was."""
+    """What the attempt is to say of its cost."""
+    return bill(attempt.provider, attempt.request.get("prepared", {}).get("cost"), cost)
+
+
+def bill(provider: str, prepared: str | None, cost: Decimal | None) -> dict[str, Any]:
+    """What an attempt is to say of its cost: what its order is billed in all, on top of what preparing it was."""
     if cost is None:
         return {}
-    before = Decimal(attempt.request.get("prepared", {}).get("cost") or 0)
-    return {"provider_cost": before + cost, "cost_unit": providers.get(attempt.provider).cost_unit}
+    return {"provider_cost": Decimal(prepared or 0) + cost, "cost_unit": providers.get(provider).cost_unit}
 
 
 def ms(began: float) -> int:

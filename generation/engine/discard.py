@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import structlog
 from django.db import connection
@@ -12,7 +11,7 @@ from django.db.models.functions import Now
 
 from core.killpoints import reach
 from generation import providers
-from generation.engine import answers, moves, poll
+from generation.engine import answers, poll
 from generation.engine.scripts import Script
 from generation.models import Attempt
 from generation.providers.base import ProviderError, Seen
@@ -21,7 +20,7 @@ log = structlog.get_logger("engine")
 
 _PATIENCE = timedelta(hours=24)
 
-_CLAIM = """
+_CLAIM = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM generation_attempt
     WHERE discard_at <= statement_timestamp()
@@ -30,7 +29,7 @@ WITH due AS MATERIALIZED (
     FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE generation_attempt a
-SET discard_at = statement_timestamp() + %(lease)s, polls = a.polls + 1
+SET discard_at = statement_timestamp() + {poll.WAIT}
 FROM due WHERE a.id = due.id
 RETURNING a.id
 """
@@ -39,8 +38,7 @@ RETURNING a.id
 def claim(limit: int) -> list[Attempt]:
     """Take attempts to discard. Pushing `discard_at` on is the lease: doing it twice does no harm."""
     with connection.cursor() as cursor:
-        named: dict[str, Any] = {"limit": limit, "lease": moves.lease()}
-        cursor.execute(_CLAIM, named)
+        cursor.execute(_CLAIM, {"limit": limit, **poll.bounds()})
         ids = [row[0] for row in cursor.fetchall()]
     return list(Attempt.objects.filter(pk__in=ids).annotate(now=Now()).order_by("discard_at")) if ids else []
 
@@ -56,9 +54,6 @@ def script(attempt: Attempt) -> Script:
         if bill := answers.billed(attempt, seen.cost):
             Attempt.objects.filter(pk=attempt.pk).update(**bill)
         if seen.status == "running" and not out_of_patience:
-            wait_s = poll.interval_s(age.total_seconds())
-            due = Now() + moves.seconds(wait_s)
-            Attempt.objects.filter(pk=attempt.pk, discard_at__isnull=False).update(discard_at=due)
             return
         if seen.status != "gone":
             yield partial(provider.cancel, attempt.provider_job_id)

@@ -4,14 +4,15 @@ whoever changes that row has decided, everybody else does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import transaction
-from django.db.models import Q
+from django.db import connection, transaction
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
@@ -56,6 +57,9 @@ _WORDS = {
 }
 _MAIL = ("generation-completed", "generation-failed")
 
+# What an end without a result needs to know of its job.
+_TOLD = ("kind", "params", "price", "round", "attempt", "user__email")
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -91,10 +95,10 @@ def succeed(job_id: UUID, *, token: UUID, outputs: Sequence[Output], data: Mappi
         if data:
             Generation.objects.filter(pk=job.pk).update(data=job.data | dict(data))
         Attempt.objects.filter(pk=job.attempt.pk).update(outcome=Outcome.SUCCEEDED)
-        _forget_made(job)
+        _forget_made([job])
         ledger.capture(key=job.hold_key)
         reach("generation.finish.settled")
-        _mail(job, 0, {"credits_used": job.price, **_named(job)})
+        _mail([job], 0, lambda job: {"credits_used": job.price})
         audit.record(
             "generation.succeeded",
             job,
@@ -140,7 +144,26 @@ def fail(
     Locks: the job, then its hold's wallet.
     """
     reason = reason or REASONS[code]
-    return _give_back(job_id, State.FAILED, code=code, reason=reason, where=where, outcome=outcome, detail=detail)
+    ends = _give_back([job_id], State.FAILED, code=code, reason=reason, where=where, outcome=outcome, detail=detail)
+    return bool(ends)
+
+
+def fail_all(
+    job_ids: Sequence[UUID], *, code: str, where: Q, outcome: Outcome = Outcome.FAILED, detail: str = ""
+) -> int:
+    """As `fail` for many that end alike, in one transaction. Returns how many we ended.
+
+    One that cannot be ended (its books are wrong) leaves the others alone: then each has a transaction of its own.
+    """
+    said: dict[str, Any] = {"code": code, "reason": REASONS[code], "where": where, "outcome": outcome, "detail": detail}
+    try:
+        return _give_back(job_ids, State.FAILED, **said)
+    except Exception:
+        connection.close_if_unusable_or_obsolete()
+        if len(job_ids) == 1:
+            log.exception("job_not_ended", generation=str(job_ids[0]))  # check_books names it
+            return 0
+    return sum(fail_all([job_id], code=code, where=where, outcome=outcome, detail=detail) for job_id in job_ids)
 
 
 @audit.writes("generation")
@@ -151,52 +174,62 @@ def cancel(job_id: UUID, *, where: Q) -> bool:
     Locks: the job, then its hold's wallet.
     """
     said = {"code": "canceled", "reason": REASONS["canceled"], "detail": ""}
-    return _give_back(job_id, State.CANCELED, where=where, outcome=Outcome.ABANDONED, **said)
+    return bool(_give_back([job_id], State.CANCELED, where=where, outcome=Outcome.ABANDONED, **said))
 
 
-def _give_back(job_id: UUID, to: State, *, code: str, reason: str, where: Q, outcome: Outcome, detail: str) -> bool:
-    error: dict[str, Any] = {}
-    if to is State.FAILED:
-        error = {"error_code": code, "error_message": reason[:300]}
+@audit.writes("generation")
+def _give_back(
+    job_ids: Sequence[UUID], to: State, *, code: str, reason: str, where: Q, outcome: Outcome, detail: str
+) -> int:
+    has_failed = to is State.FAILED
+    error = {"error_code": code, "error_message": reason[:300]} if has_failed else {}
     with transaction.atomic():
-        if not moves.move(job_id, to, where=where, **error):
-            return False
+        decided = moves.move_all(job_ids, to, where=where, **error)
+        if not decided:
+            return 0
         reach("generation.finish.decided")
-        job = Generation.objects.select_related("attempt", "user").get(pk=job_id)
-        if job.attempt is not None:
-            _leave(job.attempt, outcome, code, detail)
-        _forget_made(job)
-        ledger.release(key=job.hold_key)
+        ended = list(Generation.objects.filter(pk__in=decided).select_related("user").only(*_TOLD))
+        _leave(ended, outcome, code, detail)
+        _forget_made(ended)
+        ledger.release_all([job.hold_key for job in ended])
         reach("generation.finish.settled")
-        _mail(job, 1, {"reason": reason, "credits_returned": job.price, **_named(job)})
-        audit.record(
+        _mail(ended, 1, lambda job: {"reason": reason, "credits_returned": job.price})
+        metadata = {"detail": detail[:200]} if detail else {}
+        audit.record_all(
             f"generation.{to.value}",
-            job,
-            user=job.user_id,
-            new={"state": to, "released": job.price} | ({"error": code} if to is State.FAILED else {}),
-            metadata={"round": job.round} | ({"detail": detail[:200]} if detail else {}),
+            [
+                audit.Fact(
+                    job,
+                    user=job.user_id,
+                    new={"state": to, "released": job.price} | ({"error": code} if has_failed else {}),
+                    metadata={"round": job.round} | metadata,
+                )
+                for job in ended
+            ],
         )
         jobs.wake("generation.sweep")
     reach("generation.finish.committed")
-    log.info("generation_ended", generation=str(job_id), state=to.value, code=code)
-    return True
+    for job_id in decided:
+        log.info("generation_ended", generation=str(job_id), state=to.value, code=code)
+    return len(decided)
 
 
-def _leave(attempt: Attempt, outcome: Outcome, code: str, detail: str) -> None:
-    """Close the last attempt. What it may still make at the provider is to be deleted, and its cost learnt."""
-    if attempt.outcome in (Outcome.NOT_STARTED, Outcome.FAILED, Outcome.SUCCEEDED):
-        return
-    if attempt.provider_job_id is None and outcome is Outcome.ABANDONED and not attempt.made:
-        outcome = Outcome.UNKNOWN  # the call's own answer, or a late callback, may still name it
+def _leave(ended: Sequence[Generation], outcome: Outcome, code: str, detail: str) -> None:
+    """Close the last attempts. What they may still make at the provider is to be deleted, and its cost learnt."""
+    last = Attempt.objects.filter(pk__in=[job.attempt_id for job in ended if job.attempt_id])
+    open_ones = last.exclude(outcome__in=[Outcome.NOT_STARTED, Outcome.FAILED, Outcome.SUCCEEDED])
     changes: dict[str, Any] = {"outcome": outcome, "error_code": code, "error_message": detail[:300]}
-    if outcome is Outcome.ABANDONED and attempt.provider_job_id is not None:
-        changes["discard_at"] = Now()
-    Attempt.objects.filter(pk=attempt.pk).update(**changes)
+    if outcome is Outcome.ABANDONED:
+        # The call's own answer, or a late callback, may still name it.
+        nameless = When(provider_job_id=None, made={}, then=Value(Outcome.UNKNOWN))
+        changes["outcome"] = Case(nameless, default=Value(outcome))
+        changes["discard_at"] = Case(When(provider_job_id__isnull=False, then=Now()), default=F("discard_at"))
+    open_ones.update(**changes)
 
 
-def _forget_made(job: Generation) -> None:
+def _forget_made(ended: Sequence[Generation]) -> None:
     """What attempts kept of answers was for those who would go on; nobody does now."""
-    Attempt.objects.filter(generation=job, round=job.round).exclude(made={}).update(made={})
+    Attempt.objects.filter(generation__in=[job.pk for job in ended]).exclude(made={}).update(made={})
 
 
 def _named(job: Generation) -> dict[str, Any]:
@@ -204,10 +237,12 @@ def _named(job: Generation) -> dict[str, Any]:
     return named if job.kind in _MAILS else {"kind": _WORDS[Kind(job.kind)], **named}
 
 
-def _mail(job: Generation, which: int, context: dict[str, Any]) -> None:
-    outbox.enqueue(
-        _MAILS.get(job.kind, _MAIL)[which],
-        user=job.user,
-        cause=f"generation:{job.pk}:{job.round}",
-        context={"job_id": str(job.pk), **context},
-    )
+def _mail(ended: Sequence[Generation], which: int, told: Callable[[Generation], dict[str, Any]]) -> None:
+    """Tell each one's customer once a round: the first mail of the pair, or the second."""
+    letters: dict[str, list[outbox.Letter]] = defaultdict(list)
+    for job in ended:
+        context = {"job_id": str(job.pk), **told(job), **_named(job)}
+        cause = f"generation:{job.pk}:{job.round}"
+        letters[_MAILS.get(job.kind, _MAIL)[which]].append(outbox.Letter(cause, job.user_id, job.user.email, context))
+    for name, sent in letters.items():
+        outbox.enqueue_all(name, sent)

@@ -74,14 +74,32 @@ def move(job_id: UUID, to: State, *, where: Q, origins: Sequence[State] | None =
 
     Entering a state other than `storing` gives the lease up; ending clears what only open jobs have.
     """
-    allowed = [origin for origin, targets in TRANSITIONS.items() if to in targets]
-    origins = [origin for origin in allowed if origins is None or origin in origins]
-    changes = {"unknown": False, "step": ""} | changes
+    from_here = [origin for origin in _origins(to) if origins is None or origin in origins]
+    return bool(Generation.objects.filter(where, pk=job_id, state__in=from_here).update(**_changes(to, changes)))
+
+
+def move_all(job_ids: Sequence[UUID], to: State, *, where: Q, **changes: Any) -> list[UUID]:
+    """As `move`, in the caller's transaction. Returns which it was us who decided.
+
+    Locks: the jobs, by id.
+    """
+    found = Generation.objects.filter(where, pk__in=job_ids, state__in=_origins(to))
+    ours = list(found.select_for_update(of=("self",), no_key=True).order_by("pk").values_list("pk", flat=True))
+    Generation.objects.filter(pk__in=ours).update(**_changes(to, changes))
+    return ours
+
+
+def _origins(to: State) -> list[State]:
+    return [origin for origin, targets in TRANSITIONS.items() if to in targets]
+
+
+def _changes(to: State, changes: dict[str, Any]) -> dict[str, Any]:
+    changes = {"state": to, "unknown": False, "step": ""} | changes
     if to not in OPEN:
         changes = {"next_at": None, "finished_at": Now()} | changes
     if to is not State.STORING:
         changes = {"lease_token": None, "lease_until": None} | changes
-    return bool(Generation.objects.filter(where, pk=job_id, state__in=origins).update(state=to, **changes))
+    return changes
 
 
 def renew(job_id: UUID, token: UUID, **changes: Any) -> bool:

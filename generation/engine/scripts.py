@@ -2,7 +2,8 @@
 
 A script is a generator that yields a call and is resumed with its result (or thrown its error). Between two yields it
 has the database to itself, so a script reads from top to bottom like the story of its job. Around a call that lasts
-longer than a lease it yields the call and what is to be done every few seconds meanwhile.
+longer than a lease it yields the call and what is to be done every few seconds meanwhile. It may return scripts that
+go on from where it ends.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Lasting:
     beat: Call
 
 
-Script = Generator[Call | Lasting, Any, None]
+Script = Generator[Call | Lasting, Any, Any]
 
 
 def run(scripts: Iterable[Script]) -> None:
@@ -45,7 +46,9 @@ def run(scripts: Iterable[Script]) -> None:
         def resume(script: Script, step: Callable[[], Call | Lasting]) -> None:
             try:
                 call = step()
-            except StopIteration:
+            except StopIteration as end:
+                for following in end.value or ():
+                    resume(following, partial(next, following))
                 return
             except Exception:
                 # Whatever went wrong, the row is still leased to us and will be taken up again.

@@ -48,7 +48,8 @@ def script(job: Generation, token: UUID) -> Script:
     if throughput.is_open(provider.code):
         _later(job, token, after_s=_backoff(job))
         return
-    if wait_s := throughput.take(provider.code):
+    [wait_s] = throughput.take(provider.code)
+    if wait_s:
         moves.put_back(job.pk, token, after_s=wait_s)
         return
     if not (yield from inputs.script(job, token)):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
-import structlog
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -14,14 +15,12 @@ from generation import photos, uploads
 from generation.engine import finish, moves
 from generation.models import Generation, Outcome
 
-log = structlog.get_logger("engine")
-
 _BATCH = 200
 _ARCHIVES_STAY = timedelta(days=1)
 
 
 def sweep() -> int:
-    """Do all of it, one job a transaction. Returns how much was done.
+    """Do all of it. Returns how much was done.
 
     Idempotent: by state and the database's clock.
     Enqueues: generation.advance, since an ended job may leave something to delete at the provider.
@@ -44,13 +43,10 @@ def end_overdue() -> int:
     """Fail and release every open job past its deadline; one under a live store lease is left alone."""
     overdue = Q(deadline_at__lte=Now()) & moves.can_be_ended()
     found = Generation.objects.open().filter(overdue).order_by("deadline_at")[:_BATCH]
-    ended = 0
-    for job_id, was_submitted in list(found.values_list("pk", "was_submitted")):
-        code = "deadline_exceeded" if was_submitted else "provider_unavailable"
-        try:
-            ended += finish.fail(job_id, code=code, where=overdue, outcome=Outcome.ABANDONED)
-        except Exception:
-            # One that cannot be ended (its books are wrong) is named by check_books; the others must still end.
-            log.exception("job_not_ended", generation=str(job_id))
-            connection.close_if_unusable_or_obsolete()
-    return ended
+    by_start: dict[bool, list[UUID]] = {True: [], False: []}
+    for job_id, was_submitted in found.values_list("pk", "was_submitted"):
+        by_start[was_submitted].append(job_id)
+    how: dict[str, Any] = {"where": overdue, "outcome": Outcome.ABANDONED}
+    return finish.fail_all(by_start[True], code="deadline_exceeded", **how) + finish.fail_all(
+        by_start[False], code="provider_unavailable", **how
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import structlog
 from django.conf import settings
@@ -29,12 +29,15 @@ _away_until = 0.0
 _TAKE = """
 local now = redis.call('TIME')
 local t = now[1] * 1000 + math.floor(now[2] / 1000)
-local gap, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local gap, burst, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or t), t)
-local wait = full_at + gap - burst * gap - t
-if wait > 0 then return math.ceil(wait) end
-redis.call('SET', KEYS[1], full_at + gap, 'PX', math.ceil(full_at + gap - t) + 1000)
-return 0
+local room = math.floor((t + burst * gap - full_at) / gap + 0.000001)
+local taken = math.max(0, math.min(room, wanted))
+if taken > 0 then
+  full_at = full_at + taken * gap
+  redis.call('SET', KEYS[1], full_at, 'PX', math.ceil(full_at - t) + 1000)
+end
+return {taken, math.max(1, math.ceil(full_at + gap - burst * gap - t))}
 """
 
 
@@ -51,17 +54,21 @@ def _ask(question: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
-def take(provider: str) -> float:
-    """Take one call's worth from the provider's bucket. Returns 0, or how long to wait for one.
+def take(provider: str, wanted: int = 1) -> list[float]:
+    """Take so many calls' worth from the provider's bucket. Returns how long each is to wait: 0 for what was taken, and
+    for the others until the bucket will have refilled so far.
 
     Units: seconds.
     """
     rate = settings.PROVIDER_RATES.get(provider)
     if rate is None:
-        return 0
-    calls, per_s = rate
-    key, gap_ms = f"atelier:bucket:{provider}", per_s * 1000 / calls
-    return _ask(lambda: float(redis.client().eval(_TAKE, 1, key, gap_ms, calls)) / 1000, otherwise=0.0)
+        return [0] * wanted
+    burst, per_s = rate
+    key, gap_ms = f"atelier:bucket:{provider}", per_s * 1000 / burst
+    taken, wait_ms = _ask(
+        lambda: cast(list[int], redis.client().eval(_TAKE, 1, key, gap_ms, burst, wanted)), otherwise=[wanted, 0]
+    )
+    return [0.0] * taken + [(wait_ms + gap_ms * n) / 1000 for n in range(wanted - taken)]
 
 
 def is_open(provider: str) -> bool:
@@ -69,8 +76,8 @@ def is_open(provider: str) -> bool:
     return _ask(lambda: bool(redis.client().exists(f"atelier:breaker:{provider}:open")), otherwise=False)
 
 
-def report(provider: str, *, answered: bool) -> None:
-    """Tell the breaker how a call went. Any answer closes it; five failures in a row open it for 30 s."""
+def report(provider: str, *, answered: bool, times: int = 1) -> None:
+    """Tell the breaker how so many calls went. Any answer closes it; five failures in a row open it for 30 s."""
     failures, opened = f"atelier:breaker:{provider}:failures", f"atelier:breaker:{provider}:open"
 
     def tell() -> None:
@@ -78,7 +85,7 @@ def report(provider: str, *, answered: bool) -> None:
         if answered:
             client.delete(failures, opened)
             return
-        count = int(client.incr(failures))
+        count = int(client.incr(failures, times))
         client.expire(failures, 60)
         if count >= _FAILURES and client.set(opened, "1", ex=_OPEN_S, nx=True):
             log.warning("breaker_opened", provider=provider, failures=count)

@@ -239,7 +239,6 @@ class Attempt(UUIDModel):
     cost_unit = models.CharField(max_length=40, blank=True)
     error_code = models.CharField(max_length=40, blank=True)
     error_message = models.CharField(max_length=300, blank=True)
-    polls = models.PositiveIntegerField(default=0)
     misses = models.PositiveSmallIntegerField(default=0)
     store_tries = models.PositiveSmallIntegerField(default=0)
     discard_at = models.DateTimeField(null=True, blank=True)

@@ -19,6 +19,7 @@ BOOKKEEPING: dict[str, str] = {
     "generation/engine/discard.py:script": "cost and deletion at the provider of what an audited end left behind",
     "generation/engine/inputs.py:script": "ties a job to the photo that photos.keep has just audited",
     "generation/engine/moves.py:move": "the conditional update beneath every audited transition",
+    "generation/engine/moves.py:move_all": "as move",
     "generation/engine/moves.py:renew": "a lease",
     "generation/outputs.py:purge": "the files of outputs whose deletion is audited",
     "generation/photos.py:purge_deleted": "the bytes of photos whose deletion is audited",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import struct
@@ -176,8 +175,11 @@ def tell(sandbox: RunningSandbox, *, kind: str = "", stale: bool = False) -> lis
 
 
 def drive(script: Script, call: Callable[[], Any] | None = None) -> None:
-    """Run a script to its end on this thread, from its first call or from the one it is waiting for."""
-    with contextlib.suppress(StopIteration):
+    """Run a script and what follows it to their ends on this thread, from its first call or the one it waits for."""
+    try:
         call = call or next(script)
         while True:
             call = script.send(call())
+    except StopIteration as end:
+        for following in end.value or ():
+            drive(following)

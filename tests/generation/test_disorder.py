@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import count
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from billing import ledger
 from billing.models import Hold, LedgerTransaction
-from core import clock, redis
+from core import redis
 from generation import jobs
-from generation.engine import moves, poll, scripts, throughput
+from generation.engine import poll, throughput
 from generation.engine.advance import advance
 from generation.errors import OperationUnavailable
 from generation.models import Asset, Attempt, Generation, Kind, Operation, Outcome, State
@@ -57,13 +61,18 @@ def provider_id(job: Generation) -> str:
     return found
 
 
-def looking(job: Generation) -> scripts.Script:
-    """What a worker does that holds the running job: it is just asking."""
+def looking(job: Generation) -> Callable[[Seen], None]:
+    """A worker that is just asking about the running job. It goes on when it is told what it hears."""
     Generation.objects.filter(pk=job.pk).update(next_at=Now())
-    token, (claimed,) = moves.claim(State.RUNNING, 1)
-    script = poll.script(claimed, token, clock.now())
+    [look] = asked = poll.claim(1)
+    script = poll.script(asked, math.inf)
     next(script)
-    return script
+
+    def hear(seen: Seen) -> None:
+        asked.clear()
+        drive(script, lambda: [(look, seen)])
+
+    return hear
 
 
 def ends(job: Generation) -> tuple[str, str, int, int]:
@@ -82,41 +91,95 @@ MADE, LOST = ("succeeded", "captured", 1, 1), ("failed", "released", 0, 1)
 @pytest.mark.parametrize(("heard", "true"), [(REFUSED, DONE), (DONE, REFUSED), (Seen("running", 10), DONE)])
 def test_what_a_woken_worker_heard_decides_nothing(rich: User, play: Play, heard: Seen, true: Seen) -> None:
     job = run_until(picture(rich), State.RUNNING)
-    script = looking(job)
+    hear = looking(job)
     lapse(job)
     play.looks[provider_id(job)] = true
     run_until(job)
     ended = ends(job)
 
-    drive(script, lambda: heard)
+    hear(heard)
 
     assert ends(job) == ended == (MADE if true is DONE else LOST)
     assert LedgerTransaction.objects.filter(kind="spend").count() == (true is DONE)
     books.check()
 
 
-def test_a_woken_worker_leaves_another_lease_alone(rich: User, play: Play) -> None:
+@pytest.mark.parametrize("late", [DONE, REFUSED, Seen("running", 10)])
+def test_of_two_that_look_at_once_the_first_to_hear_decides(rich: User, play: Play, late: Seen) -> None:
     job = run_until(picture(rich), State.RUNNING)
-    slow = looking(job)
-    lapse(job)
-    quick = looking(job)
+    slow, quick = looking(job), looking(job)
+    quick(DONE)
     before = Generation.objects.filter(pk=job.pk).values().get()
 
-    drive(slow, lambda: DONE)
+    slow(late)
 
     assert Generation.objects.filter(pk=job.pk).values().get() == before
-    drive(quick, lambda: DONE)
     assert ends(job) == MADE
+    books.check()
+
+
+def test_a_callback_during_a_look_keeps_its_word(rich: User, play: Play, settings: Any) -> None:
+    settings.GENERATION_POLL_MIN_S = settings.GENERATION_POLL_MAX_S = 600
+    job = run_until(picture(rich), State.RUNNING)
+    hear = looking(job)
+    assert poll.claim(1) == []
+    assert called_back(provider_id(job)) is Handled.PROCESSED
+
+    hear(Seen("running", 10))
+
+    assert [look.job_id for look in poll.claim(1)] == [job.pk]
+
+
+def test_a_late_look_leaves_whoever_stores_alone(rich: User, play: Play) -> None:
+    job = run_until(picture(rich), State.RUNNING)
+    slow = looking(job)
+    run_until(job, State.RUNNING)
+    play.looks[provider_id(job)] = DONE
+    Generation.objects.filter(pk=job.pk).update(next_at=Now())
+    [store] = poll._write([(poll.claim(1)[0], DONE)])
+    before = Generation.objects.filter(pk=job.pk).values().get()
+    assert before["state"] == State.STORING
+
+    slow(REFUSED)
+
+    assert Generation.objects.filter(pk=job.pk).values().get() == before
+    drive(store)
+    assert ends(job) == MADE
+    books.check()
+
+
+def test_what_many_looks_hear_is_written_by_as_many_queries_as_for_few(rich: User, play: Play) -> None:
+    fund(rich, 100)
+    made = [run_until(picture(rich), State.RUNNING) for _ in range(12)]
+    Generation.objects.update(next_at=Now())
+    looks = poll.claim(50)
+    assert len(looks) == len(made)
+    said = [Seen("running", 70, answer={"at": "work"}), REFUSED, Seen("gone"), Unavailable("503")]
+    heard = [(look, said[n % 4]) for n, look in enumerate(looks)]
+
+    with CaptureQueriesContext(connection) as few:
+        poll._write(heard[:4])
+    with CaptureQueriesContext(connection) as many:
+        poll._write(heard[4:])
+
+    assert len(many) == len(few)
+    states = [ends(Generation.objects.get(pk=look.job_id))[:2] for look, _ in heard]
+    assert states == [("running", "open"), ("failed", "released"), ("running", "open"), ("running", "open")] * 3
+    assert Generation.objects.filter(progress=70, step="rendering", unknown=False).count() == 3
+    assert Attempt.objects.filter(answer={"at": "work"}).count() == 3
+    assert Attempt.objects.filter(misses=1, generation__unknown=True).count() == 3
+    assert Attempt.objects.filter(outcome=Outcome.FAILED, provider_cost=REFUSED.cost).count() == 3
+
     books.check()
 
 
 @pytest.mark.parametrize("heard", [DONE, REFUSED])
 def test_nobody_gets_anything_after_a_cancel(rich: User, play: Play, heard: Seen) -> None:
     job = run_until(picture(rich), State.RUNNING)
-    script = looking(job)
+    hear = looking(job)
     jobs.cancel(user=rich, job_id=job.pk)
 
-    drive(script, lambda: heard)
+    hear(heard)
 
     assert ends(job) == ("canceled", "released", 0, 1)
     assert job.attempts.get().provider_cost == heard.cost

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db.models.functions import Now
 
 from accounts.models import User
+from billing import ledger
 from core import storage
 from core.files import remove_expired
 from core.models import StoredObject
-from generation.engine import doubts, finish, moves
+from generation.engine import doubts, moves
 from generation.engine.advance import advance
 from generation.engine.submit import _start
 from generation.models import Generation, State
@@ -30,14 +30,14 @@ def test_a_job_that_cannot_be_ended_does_not_keep_the_others_open(rich: User, mo
     stubborn, other = order(rich, photo), order(rich, photo)
     Generation.objects.filter(pk=stubborn.pk).update(deadline_at=Now() - timedelta(seconds=2))
     Generation.objects.filter(pk=other.pk).update(deadline_at=Now() - timedelta(seconds=1))
-    real = finish.fail
+    real = ledger.release_all
 
-    def fail(job_id: UUID, **how: Any) -> bool:
-        if job_id == stubborn.pk:
+    def release_all(keys: Sequence[str]) -> None:
+        real(keys)
+        if stubborn.hold_key in keys:
             raise RuntimeError("its books are wrong")
-        return real(job_id, **how)
 
-    monkeypatch.setattr(finish, "fail", fail)
+    monkeypatch.setattr(ledger, "release_all", release_all)
     sweep()
 
     other.refresh_from_db()
