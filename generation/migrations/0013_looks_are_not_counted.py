@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("generation", "0011_archives")]
+    dependencies = [("generation", "0012_count_jobs_by_index")]
 
     operations = [
         migrations.AlterField("attempt", "polls", models.PositiveIntegerField(default=0, db_default=0)),
