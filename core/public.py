@@ -20,8 +20,8 @@ from core import redis
 
 # Made anew after this, whatever happened: a change that Redis did not hear of shows by then.
 KEEP_S = 60
-# From here on one caller makes it anew while the others still take the kept one.
-FRESH_S = 50
+# So long before its end one caller makes it anew while the others still take the kept one.
+RENEWING_S = 10
 MAX_WHICH = 300  # longer questions are nobody's front page
 
 
@@ -33,19 +33,19 @@ class Answer:
     tag: str
 
 
-def answer(name: str, which: str, make: Callable[[], bytes]) -> Answer:
+def answer(name: str, which: str, make: Callable[[], bytes], *, keep_s: int = KEEP_S) -> Answer:
     """The kept answer to the question `which` about `name`, else a new one."""
     if len(which) > MAX_WHICH:
         return _tagged(make())
     try:
         key = f"atelier:public:{name}:{_edition(name)}:{which}"
-        kept = _kept(key)
+        kept = _kept(key, keep_s)
     except redis.Error:
         return _tagged(make())
     if kept is None:
         kept = _tagged(make())
         with suppress(redis.Error):
-            redis.client().set(key, f"{time.time()} {kept.tag}\n{kept.body.decode()}", ex=KEEP_S)
+            redis.client().set(key, f"{time.time()} {kept.tag}\n{kept.body.decode()}", ex=keep_s)
     return kept
 
 
@@ -73,14 +73,15 @@ def _edition(name: str) -> str:
     return found or secrets.token_hex(8)
 
 
-def _kept(key: str) -> Answer | None:
+def _kept(key: str, keep_s: int) -> Answer | None:
     client = redis.client()
     found: str | None = client.get(key)  # type: ignore[assignment]
     if found is None:
         return None
     head, _, body = found.partition("\n")
     made_at, _, tag = head.partition(" ")
-    if time.time() - float(made_at) > FRESH_S and client.set(f"{key}:making", "1", nx=True, ex=KEEP_S - FRESH_S):
+    is_old = time.time() - float(made_at) > keep_s - RENEWING_S
+    if is_old and client.set(f"{key}:making", "1", nx=True, ex=RENEWING_S):
         return None
     return Answer(body.encode(), tag)
 

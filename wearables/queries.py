@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -24,7 +26,7 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.expressions import Combinable, OrderBy
+from django.db.models.expressions import Combinable
 
 from core import public
 from core.errors import NotFound
@@ -35,6 +37,7 @@ MAX_VALUES = 50  # of a facet, the most frequent first
 MAX_CATEGORIES = 1000
 MAX_WORDS = 8
 MAX_ALIKE = 200
+KEEP_S = 600  # of numbers and facets, while nothing is imported or edited: a million items are a second's work
 ALIKE = 0.33  # one wrong letter in a short word: "jeens"; at 0.6, the default, only long words may have one
 
 
@@ -84,23 +87,30 @@ def search(among: QuerySet[Wearable], term: str) -> QuerySet[Wearable]:
     """
     term = " ".join(term.lower().split())
     words = re.findall(r"[^\W_]+", term)[:MAX_WORDS]
-    if words:
-        said = among.filter(_Says(" & ".join(f"{word}:*" for word in words)))
+    said = among.filter(_Says(" & ".join(f"{word}:*" for word in words))) if words else among.none()
+    part = among.filter(words__contains=term)
+    alike = Func(Value(term), F("words"), function="word_similarity", output_field=FloatField()).desc()
+    with _by_index():
         if said.exists():
             return said.order_by(_nearness(term), "sort_order", "id")
-    part = among.filter(words__contains=term)
-    if part.exists():
-        return part.order_by("sort_order", "id")
-    alike = Func(Value(term), F("words"), function="word_similarity", output_field=FloatField()).desc()
-    return among.filter(pk__in=_alike(among, term, alike)).order_by(alike, "sort_order", "id")
+        if part.exists():
+            return part.order_by("sort_order", "id")
+        few = among.filter(_Resembles(term)).order_by(alike, "sort_order", "id")
+        found = list(few.values_list("pk", flat=True)[:MAX_ALIKE])
+    return among.filter(pk__in=found).order_by(alike, "sort_order", "id")
 
 
-def _alike(among: QuerySet[Wearable], term: str, nearest: OrderBy) -> list[UUID]:
-    """The few that look most like it. How alike is enough, the index is told by a setting of the transaction."""
+@contextmanager
+def _by_index() -> Iterator[None]:
+    """A transaction that looks words up. Left alone, PostgreSQL thinks that it soon meets one that begins so, and reads
+    the words of every item when there is none: ten seconds for 200,000. How alike is enough, it is told here too."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('pg_trgm.word_similarity_threshold', %s, true)", [str(ALIKE)])
-        rows = among.filter(_Resembles(term)).order_by(nearest, "sort_order", "id")
-        return list(rows.values_list("pk", flat=True)[:MAX_ALIKE])
+        cursor.execute(
+            "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),"
+            " set_config('pg_trgm.word_similarity_threshold', %s, true)",
+            [str(ALIKE)],
+        )
+        yield
 
 
 def _nearness(term: str) -> Combinable:
@@ -122,21 +132,27 @@ def found(rows: QuerySet[Wearable]) -> Found:
     except EmptyResultSet:
         return Found(rows, 0, {name: [] for name in FACETS})
     question = hashlib.sha256(f"{sql}{values}".encode()).hexdigest()
-    counted = orjson.loads(public.answer("wearables", f"facets:{question}", lambda: _count(sql, values)).body)
+    counted = orjson.loads(
+        public.answer("wearables", f"facets:{question}", lambda: _count(sql, values), keep_s=KEEP_S).body
+    )
     return Found(rows, counted["total"], counted["facets"])
 
 
 def _count(sql: str, values: Any) -> bytes:
+    """Each facet is counted over the combinations that there are, of which there are few, not over the items."""
     plain = [name for name in FACETS if name != "tags"]
     as_text = ", ".join(f"{name}::text" for name in plain)
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            WITH found ({", ".join(FACETS)}) AS ({sql}), counted AS (
-                SELECT grouping({", ".join(plain)}) AS facet, coalesce({as_text}) AS value, count(*) AS n FROM found
-                GROUP BY GROUPING SETS ((), {", ".join(f"({name})" for name in plain)})
+            WITH found ({", ".join(FACETS)}) AS ({sql}), alike AS MATERIALIZED (
+                SELECT {", ".join(FACETS)}, count(*) AS n FROM found GROUP BY {", ".join(FACETS)}
+            ), counted AS (
+                SELECT grouping({", ".join(plain)}) AS facet, coalesce({as_text}) AS value,
+                    coalesce(sum(n), 0)::bigint AS n
+                FROM alike GROUP BY GROUPING SETS ((), {", ".join(f"({name})" for name in plain)})
                 UNION ALL
-                SELECT -1, tag, count(*) FROM found CROSS JOIN unnest(tags) AS tag GROUP BY tag
+                SELECT -1, tag, sum(n)::bigint FROM alike CROSS JOIN unnest(tags) AS tag GROUP BY tag
             ), ranked AS (
                 SELECT *, row_number() OVER (PARTITION BY facet ORDER BY n DESC, value) AS place FROM counted
             )

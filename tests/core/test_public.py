@@ -143,7 +143,7 @@ def test_an_old_answer_is_made_anew_by_one_while_others_take_it(monkeypatch: pyt
         return b"first"
 
     public.answer("things", "all", make)
-    monkeypatch.setattr(public, "FRESH_S", -1)
+    monkeypatch.setattr(public, "RENEWING_S", public.KEEP_S + 1)
 
     assert public.answer("things", "all", make).body == b"second"
     assert len(made) == 2
