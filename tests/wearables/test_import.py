@@ -327,3 +327,14 @@ def test_the_command(tmp_path: Path) -> None:
     ):
         with pytest.raises(CommandError):
             said(*wrong)
+
+
+def test_backslashes_tabs_and_quotes_arrive_as_they_were(tmp_path: Path) -> None:
+    load(
+        tmp_path,
+        'ID,Category,Name,Description,Tags\nW1,Tops,C:\\new\\N,"a\tb\\\nc\\.","x""y,back\\slash"\nW2,Tops,\\N,\\.,{}\n',
+    )
+
+    first, second = item("W1"), item("W2")
+    assert (first.name, first.description, first.tags) == ("C:\\new\\N", "a\tb\\\nc\\.", ['x"y', "back\\slash"])
+    assert (second.name, second.description, second.tags) == ("\\N", "\\.", ["{}"])
