@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -18,8 +19,8 @@ from notifications import outbox
 
 
 @audit.writes("call")
-def finish(call: Call, end: End, *, at: datetime) -> None:
-    """End a locked, open call: capture what its seconds cost, or release all of it.
+def finish(call: Call, end: End, *, at: datetime, actor: Any = None, reason: str = "") -> None:
+    """End a locked, open call: capture what its seconds cost, or release all of it. `actor` and `reason`: of staff.
 
     Locks: the wallet; the caller holds the call.
     Enqueues: call-summary after a call that was answered; calls.tend_rooms
@@ -43,6 +44,8 @@ def finish(call: Call, end: End, *, at: datetime) -> None:
         user=call.caller_id,
         old={"state": old.value},
         new={"state": end.state.value, "reason": end.reason.value, "billed_s": seconds, "cost": cost},
+        metadata={"reason": reason} if reason else None,
+        actor_id=getattr(actor, "pk", None),
     )
     if end.state == State.COMPLETED:
         outbox.enqueue(

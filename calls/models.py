@@ -49,6 +49,7 @@ class Reason(models.TextChoices):
     UNANSWERED = "unanswered", "Nobody answered"
     NO_ROOM = "no_room", "There was no room to talk in"
     CALLEE_GONE = "callee_gone", "The callee's account is gone"
+    STAFF = "staff", "Staff ended it"
 
 
 class Type(models.TextChoices):
@@ -102,6 +103,7 @@ class Call(UUIDModel):
     objects = CallQuerySet.as_manager()
 
     class Meta:
+        permissions = (("end_call", "Can end calls that are open"),)
         constraints = (
             models.UniqueConstraint(fields=["caller"], condition=_is_open, name="calls_call_one_live"),
             models.CheckConstraint(condition=Q(state__in=[state.value for state in State]), name="calls_call_state"),

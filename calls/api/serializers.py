@@ -44,7 +44,7 @@ class CallSerializer(serializers.ModelSerializer[Call]):
     status = serializers.ChoiceField(source="state", choices=State.choices)
     reason = serializers.SerializerMethodField(
         help_text="Why it has ended: hung_up, left, no_heartbeat, out_of_funds, too_long, canceled, declined, "
-        "unanswered, no_room or callee_gone."
+        "unanswered, no_room, callee_gone or staff."
     )
     unit = serializers.SerializerMethodField(help_text="Of `rate`, `held` and `cost`, in minor units.")
     rate = serializers.IntegerField(help_text="For a minute.")
