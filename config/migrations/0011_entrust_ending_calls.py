@@ -6,6 +6,6 @@ from config.roles import entrust
 
 
 class Migration(migrations.Migration):
-    dependencies = [("config", "0009_entrust_mail")]
+    dependencies = [("config", "0010_entrust_audit")]
 
     operations = [migrations.RunPython(entrust, migrations.RunPython.noop)]
