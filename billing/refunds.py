@@ -11,10 +11,9 @@ import structlog
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Now
-from django.utils.translation import gettext_noop
 
 import audit
-from billing import breaks, gateways, ledger, money
+from billing import breaks, gateways, ledger, money, telling
 from billing.errors import GatewayUnavailable, RefundNotPossible
 from billing.gateways.base import Gateway, GatewayError, RefundFact, RefundStatus, Rejected
 from billing.models import (
@@ -32,8 +31,6 @@ from billing.standing import collect, give_back, lock, purse, restand
 from core import jobs
 from core.ids import new_id
 from core.killpoints import reach
-from core.money import display
-from notifications import outbox
 
 log = structlog.get_logger("refunds")
 
@@ -385,7 +382,7 @@ def _move(payment: Payment, row: Refund, state: RefundState) -> None:
     elif old == RefundState.REQUESTED:
         before = payment.taken
         _give(payment, row)
-        _tell(payment, row, taken=payment.taken - before)
+        telling.refunded(payment, row, taken=payment.taken - before)
     row.save()
     audit.record(
         f"refund.{state.value}",
@@ -394,35 +391,6 @@ def _move(payment: Payment, row: Refund, state: RefundState) -> None:
         new={"state": state.value, "ref": row.ref, "error": row.error_message},
         metadata={"payment": payment.pk, "amount": row.amount, "currency": row.currency},
         user=payment.user_id,
-    )
-
-
-def _tell(payment: Payment, row: Refund, *, taken: int) -> None:
-    """Write to the customer that money goes back. What was never delivered has had its mail.
-
-    Idempotent: by refund. Enqueues: refund
-    """
-    if row.origin == RefundOrigin.REFUSED:
-        return
-    reasons = {
-        RefundOrigin.SURPLUS: gettext_noop("You had paid for it already."),
-        RefundOrigin.CANCELED: gettext_noop("It was canceled."),
-    }
-    way = gettext_noop("by bank transfer") if row.method == RefundMethod.MANUAL else gettext_noop("the way they came")
-    kept = "" if row.origin == RefundOrigin.CANCELED else gettext_noop("What you bought stays yours.")
-    outbox.enqueue(
-        "refund",
-        user=payment.user,
-        cause=f"refund:{row.pk}",
-        context={
-            "payment_id": str(payment.pk),
-            "refund_id": str(row.pk),
-            "amount": display(row.amount, row.currency),
-            "goods": payment.title,
-            "way": way,
-            "reason": reasons.get(RefundOrigin(row.origin), ""),
-            "consequence": f"{display(taken, payment.unit)} were taken back for it." if taken else kept,
-        },
     )
 
 

@@ -1,4 +1,4 @@
-"""What billing tells a person of themselves (settings.ACCOUNT_EXPORT)."""
+"""What billing tells a person: that money goes back, and all it keeps of them (settings.ACCOUNT_EXPORT)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import F
+from django.utils.translation import gettext_noop
 
 from accounts.exports import Part, Rows
-from billing.models import Debt, LedgerEntry, Payment, Refund, Subscription, Wallet
+from billing.models import (
+    Debt,
+    LedgerEntry,
+    Payment,
+    Refund,
+    RefundMethod,
+    RefundOrigin,
+    Subscription,
+    Wallet,
+)
+from core.money import display
+from notifications import outbox
 
 _WALLET = ("id", "kind", "unit", "balance", "held", "frozen")
 _ENTRY = {
@@ -23,6 +35,35 @@ _PAYMENT = ("id", "created_at", "item", "title", "gateway", "amount", "currency"
 _REFUND = ("id", "created_at", "payment_id", "amount", "state")
 _SUBSCRIPTION = ("id", "created_at", "plan__code", "plan__interval", "state", "period_start", "period_end", "ended_at")
 _DEBT = ("id", "created_at", "unit", "amount", "remaining", "cause")
+
+
+def refunded(payment: Payment, row: Refund, *, taken: int) -> None:
+    """Write to the customer that money goes back. What was never delivered has had its mail.
+
+    Idempotent: by refund. Enqueues: refund
+    """
+    if row.origin == RefundOrigin.REFUSED:
+        return
+    reasons = {
+        RefundOrigin.SURPLUS: gettext_noop("You had paid for it already."),
+        RefundOrigin.CANCELED: gettext_noop("It was canceled."),
+    }
+    way = gettext_noop("by bank transfer") if row.method == RefundMethod.MANUAL else gettext_noop("the way they came")
+    kept = "" if row.origin == RefundOrigin.CANCELED else gettext_noop("What you bought stays yours.")
+    outbox.enqueue(
+        "refund",
+        user=payment.user,
+        cause=f"refund:{row.pk}",
+        context={
+            "payment_id": str(payment.pk),
+            "refund_id": str(row.pk),
+            "amount": display(row.amount, row.currency),
+            "goods": payment.title,
+            "way": way,
+            "reason": reasons.get(RefundOrigin(row.origin), ""),
+            "consequence": f"{display(taken, payment.unit)} were taken back for it." if taken else kept,
+        },
+    )
 
 
 def export(*, user: Any) -> Iterator[Part]:

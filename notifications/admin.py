@@ -7,18 +7,22 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from unfold.admin import TabularInline
+from unfold.decorators import action
 from unfold.enums import ActionVariant
 
 from core.admin import ModelAdmin, ReadOnlyModelAdmin, act
-from notifications import outbox, suppressions
+from notifications import outbox, samples, suppressions
 from notifications.mails import TEMPLATES
 from notifications.models import Mail, MailEvent, MailState, Refusal, Suppression, SuppressionReason
 from notifications.rendering import preview
@@ -54,6 +58,7 @@ class MailAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "name", "to", "state", "attempts", "sent_at", "error_code"]
     list_filter = [DeadLetters, "state", "name"]
     inlines = [MailEventInline]
+    actions_list = ["samples"]
     actions_detail = ["resend"]
     search_fields = ["to__exact", "cause__exact"]
     search_help_text = "The whole address or the whole cause"
@@ -81,8 +86,12 @@ class MailAdmin(ReadOnlyModelAdmin):
     ]
 
     def get_urls(self) -> list[Any]:
-        own = path("<uuid:pk>/preview/", self.admin_site.admin_view(self.preview), name="notifications_mail_preview")
-        return [own, *super().get_urls()]
+        guarded = self.admin_site.admin_view
+        return [
+            path("<uuid:pk>/preview/", guarded(self.preview), name="notifications_mail_preview"),
+            path("samples/<slug:name>/", guarded(self.sample), name="notifications_mail_sample"),
+            *super().get_urls(),
+        ]
 
     def is_apt(self, act: str, found: Mail) -> bool:
         return not outbox.why_not_again(found) and not Mail.objects.filter(resends=found).exists()
@@ -96,6 +105,37 @@ class MailAdmin(ReadOnlyModelAdmin):
     def resend(self, request: HttpRequest, mail: Mail, given: dict[str, Any]) -> str:
         again = outbox.resend(mail, actor=_actor(request), reason=given["reason"])
         return f"Queued again, to {again.to}."
+
+    @action(description="Templates", url_path="samples", icon="mail")
+    def samples(self, request: HttpRequest) -> HttpResponse:
+        """Each mail with an example in it, and a button that sends that to whoever presses it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        name, language = _chosen(request)
+        may_try = request.user.has_perm("notifications.try_mail")
+        if request.method == "POST":
+            if not may_try:
+                raise PermissionDenied
+            sent = samples.send(name, actor=_actor(request))
+            messages.success(request, f"Queued, to {sent.to}.")
+            return redirect(f"{request.path}?name={name}&language={language}")
+        shown = {
+            "names": sorted(samples.SAMPLES),
+            "name": name,
+            "languages": settings.LANGUAGES,
+            "language": language,
+            "rendered": samples.show(name, language=language),
+            "may_try": may_try,
+            "opts": self.opts,
+            "title": "Templates of mails",
+        }
+        return render(request, "admin/mail_samples.html", self.admin_site.each_context(request) | shown)
+
+    def sample(self, request: HttpRequest, name: str) -> HttpResponse:
+        """The HTML body of an example alone, for the frame."""
+        if not self.has_view_permission(request) or name not in samples.SAMPLES:
+            raise Http404
+        return self._html(request, samples.show(name, language=_chosen(request)[1]).html)
 
     @admin.display(description="body")
     def body(self, mail: Mail) -> str:
@@ -150,6 +190,10 @@ class SuppressionForm(forms.ModelForm):
         labels = {"words": "Reason"}
         help_texts = {"email": "", "words": "Why nothing more may be sent there."}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["words"].required = True
+
     def clean_email(self) -> str:
         return str(self.cleaned_data["email"]).casefold()
 
@@ -187,6 +231,14 @@ class SuppressionAdmin(ReadOnlyModelAdmin):
     def lift(self, request: HttpRequest, row: Suppression, given: dict[str, Any]) -> str:
         suppressions.lift(row, actor=_actor(request), reason=given["reason"])
         return "Lifted."
+
+
+def _chosen(request: HttpRequest) -> tuple[str, str]:
+    name, language = request.GET.get("name", ""), request.GET.get("language", "")
+    return (
+        name if name in samples.SAMPLES else "welcome",
+        language if language in dict(settings.LANGUAGES) else settings.MAIL_LANGUAGE,
+    )
 
 
 def _actor(request: HttpRequest) -> AbstractBaseUser:

@@ -60,6 +60,8 @@ def _of_api(error: AnymailAPIError) -> Failure:
         cause = error.__cause__
         is_unsent = isinstance(cause, requests.ConnectTimeout) or "NewConnectionError" in repr(cause)
         return Failure.RETRY if is_unsent else Failure.UNKNOWN
+    if status < 300:
+        return Failure.UNKNOWN  # it took something, and we cannot read what it says of it
     if status in (401, 403, 408, 429, 503):
         return Failure.RETRY
     return Failure.UNKNOWN if status >= 500 else Failure.REJECTED

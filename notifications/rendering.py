@@ -41,9 +41,10 @@ def render(mail: Mail) -> Rendered:
     return _render(mail, secrets, _unsubscribe_link(mail))
 
 
-def preview(mail: Mail) -> Rendered:
-    """The message as staff may see it."""
-    return _render(mail, dict.fromkeys(TEMPLATES[mail.name].made, HIDDEN), HIDDEN if _unsubscribe_link(mail) else "")
+def preview(mail: Mail, *, language: str = "") -> Rendered:
+    """The message as staff may see it: in its reader's language, or another."""
+    secrets = dict.fromkeys(TEMPLATES[mail.name].made, HIDDEN)
+    return _render(mail, secrets, HIDDEN if mail.name in OPTIONAL else "", language=language)
 
 
 def language_of(user: Any) -> str:
@@ -58,8 +59,8 @@ def _unsubscribe_link(mail: Mail) -> str:
     return preferences.link(mail.user_id, mail.name) if mail.user_id and mail.name in OPTIONAL else ""
 
 
-def _render(mail: Mail, secrets: dict[str, str], unsubscribe_link: str) -> Rendered:
-    with translation.override(language_of(mail.user)):
+def _render(mail: Mail, secrets: dict[str, str], unsubscribe_link: str, *, language: str = "") -> Rendered:
+    with translation.override(language or language_of(mail.user)):
         return _in_language(mail.name, mail.context, secrets, unsubscribe_link)
 
 

@@ -8,6 +8,7 @@ import audit
 from core.ids import new_id
 from notifications import outbox
 from notifications.models import Mail
+from notifications.rendering import Rendered, preview
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -111,6 +112,11 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "account-deleted": {"first_name": "Alice"},
     "credit-low-warning": {"remaining": "12 credits"},
 }
+
+
+def show(name: str, *, language: str) -> Rendered:
+    """The example as its reader would see it, its secrets left out."""
+    return preview(Mail(name=name, context=SAMPLES[name]), language=language)
 
 
 @audit.writes("mail")

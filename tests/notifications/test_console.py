@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.models import User
 from audit.models import AuditLog
 from core.errors import Conflict
-from notifications import delivery, outbox
+from notifications import delivery, mails, outbox
 from notifications.models import Mail, MailEvent, Suppression
 from notifications.rendering import HIDDEN
 from notifications.samples import SAMPLES
@@ -100,7 +100,7 @@ def test_the_list_costs_the_same_for_few_and_for_many(console: Client, django_as
     for _ in range(30):
         letter()
 
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(8):
         assert console.get(reverse("admin:notifications_mail_changelist")).status_code == 200
 
 
@@ -237,3 +237,50 @@ def test_an_address_that_is_none_is_refused(console: Client) -> None:
 
     assert answer.status_code == 200
     assert not Suppression.objects.exists()
+
+
+# --- Templates with examples in them ----------------------------------------------------------------------------------
+
+TEMPLATES = "/admin/notifications/mail/samples/"
+
+
+def test_each_template_is_shown_with_an_example_and_no_secret(console: Client) -> None:
+    assert set(SAMPLES) == set(mails.TEMPLATES)
+    for name in SAMPLES:
+        page = console.get(f"{TEMPLATES}?name={name}")
+        frame = console.get(reverse("admin:notifications_mail_sample", args=[name]))
+
+        assert (page.status_code, frame.status_code) == (200, 200), name
+        assert f"/samples/{name}/?language=en" in page.content.decode()
+        assert "sandbox" in frame.headers["Content-Security-Policy"]
+        html = frame.content.decode()
+        assert (HIDDEN in html) is bool(mails.TEMPLATES[name].made or name in mails.OPTIONAL), name
+    assert console.get(reverse("admin:notifications_mail_sample", args=["no-such"])).status_code == 404
+    assert console.get(f"{TEMPLATES}?name=../../etc&language=<script>").status_code == 200
+    assert not Mail.objects.exists()
+
+
+def test_staff_send_themselves_a_test_and_nobody_else(support: User) -> None:
+    client = Client()
+    client.force_login(support)
+
+    answer = client.post(f"{TEMPLATES}?name=refund", {"to": "eve@example.com"})
+
+    assert answer.status_code == 302
+    mail = Mail.objects.get()
+    assert (mail.name, mail.to, mail.user_id) == ("refund", support.email, support.pk)
+    delivery.deliver_due()
+    mail.refresh_from_db()
+    assert mail.state == "sent"
+    row = AuditLog.objects.get(action="email.tried")
+    assert (row.actor_id, row.source) == (support.pk, "ADMIN")
+
+
+def test_who_may_only_look_sends_nothing(finance: User) -> None:
+    for user, codes in ((finance, (200, 403)), (newcomer(), (403, 403))):
+        client = Client()
+        client.force_login(user)
+        assert client.get(TEMPLATES).status_code == codes[0]
+        assert ("Send me a test" in client.get(TEMPLATES).content.decode()) is False
+        assert client.post(f"{TEMPLATES}?name=refund").status_code == codes[1]
+    assert not Mail.objects.exists()

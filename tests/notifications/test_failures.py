@@ -52,6 +52,7 @@ def unanswered(cause: Exception) -> AnymailAPIError:
         (answered(401), True, Failure.RETRY),
         (answered(429), True, Failure.RETRY),
         (answered(503), True, Failure.RETRY),
+        (answered(200), True, Failure.UNKNOWN),
         (answered(422), True, Failure.REJECTED),
         (answered(500), True, Failure.UNKNOWN),
         (unanswered(requests.ReadTimeout()), True, Failure.UNKNOWN),
