@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery, beat, signals
@@ -29,8 +30,10 @@ class Scheduler(beat.Scheduler):
         """Send what is due, by the same door as everybody else. Returns the seconds until the next."""
         from django.conf import settings
 
-        from core import jobs
+        from core import jobs, redis
 
+        with suppress(redis.Error):
+            jobs.note("beat")
         for name, every_s in settings.WAKE_EVERY_S.items():
             if self.due_at.get(name, 0) <= time.monotonic():
                 jobs.publish(name)

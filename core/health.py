@@ -15,7 +15,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 
-from core import context, metrics, storage
+from core import context, jobs, metrics, storage
 from core import redis as core_redis
 from core.middleware import within
 
@@ -93,10 +93,16 @@ def _may_see_details(request: HttpRequest) -> bool:
 
 
 def report() -> dict[str, Any]:
-    """Every part with its latency; `down` only without the database or Redis, `degraded` without another."""
+    """Every part with its latency, beat's age and each queue's lag.
+
+    `down` only without the database or Redis, `degraded` without another part, or with a queue or beat that is late.
+    """
     parts = {name: _check(name) if name in VITAL else _lately(name) for name in PARTS}
     down = {name for name, part in parts.items() if part["status"] == "down"}
-    status = "down" if down & VITAL else "degraded" if down else "ok"
+    if "redis" not in down:
+        parts |= jobs.lags()
+    late = {name for name, part in parts.items() if part["status"] == "late"}
+    status = "down" if down & VITAL else "degraded" if down or late else "ok"
     if "database" not in down:
         for path in settings.HEALTH_SOURCES:
             parts |= import_string(path)()

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from celery import current_app, shared_task
 from celery.exceptions import NotRegistered
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from core import context, redis
@@ -23,6 +24,9 @@ _queue_of: dict[str, str] = {}
 # How long a message that nobody starts keeps others of its name back, by Redis' own clock. Messages have no expiry:
 # that would compare the sender's clock with the worker's, and a worker a minute ahead would drop every one of them.
 AWAITED_S = 10
+# A beat or a queue that is so much behind is told as late. A long task keeps the others of its queue waiting, too.
+LATE_S = 120
+_DONE_AT = "atelier:done_at"
 
 QUEUES = ("default", "providers", "providers_sync", "bulk", "mail", "webhooks")
 
@@ -42,6 +46,7 @@ def task(name: str, *, queue: str = "default") -> Callable[[Callable[[], None]],
                 # Before the first query: what is committed from now on needs a message of its own.
                 with suppress(redis.Error):
                     redis.client().delete(_awaited(name))
+                    note(name)
                 try:
                     function()
                 except (OperationalError, InterfaceError) as error:
@@ -96,6 +101,37 @@ def forget_awaited() -> None:
     """Let every name be sent again: a worker starts, and what its forerunner had taken and not begun is gone."""
     with suppress(redis.Error):
         redis.client().delete(*map(_awaited, _queue_of))
+
+
+def note(name: str) -> None:
+    """Keep when this was last done, by Redis' own clock: `beat`, or a task that a worker began.
+
+    Raises: redis.Error.
+    """
+    redis.client().eval("redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1])", 1, _DONE_AT, name)
+
+
+def lags() -> dict[str, dict[str, Any]]:
+    """How long ago beat last looked, and how late the latest task of each queue is, beyond how often it is woken.
+
+    None is what Redis does not know: nothing of it has run since it was started or emptied.
+
+    Raises: redis.Error.
+    """
+    asked = redis.client().pipeline(transaction=False)
+    asked.time()
+    asked.hgetall(_DONE_AT)
+    (now, _), done_at = asked.execute()
+    late: dict[str, list[float]] = {queue: [] for queue in QUEUES}
+    for name, every_s in settings.WAKE_EVERY_S.items():
+        if name in done_at and name in _queue_of:
+            late[_queue_of[name]].append(max(0.0, now - int(done_at[name]) - every_s))
+    ages = {"beat": now - int(done_at["beat"]) if "beat" in done_at else None}
+    ages |= {f"queue {queue}": max(each, default=None) for queue, each in late.items()}
+    return {
+        name: {"status": "unknown" if age is None else "late" if age > LATE_S else "ok", "seconds": age}
+        for name, age in ages.items()
+    }
 
 
 def _awaited(name: str) -> str:

@@ -49,7 +49,29 @@ class _FromTables(Collector):
                 log.exception("metrics_source_failed", source=path)
 
 
+class _FromRedis(Collector):
+    """How late beat and the queues are; silent while Redis is away, which /health tells."""
+
+    def collect(self) -> Iterable[Metric]:
+        from core import jobs, redis
+
+        try:
+            lags = jobs.lags()
+        except redis.Error:
+            return
+        beat = GaugeMetricFamily("beat_age_seconds", "How long ago beat last looked")
+        queues = GaugeMetricFamily("queue_lag_seconds", "How late the latest task of a queue is", labels=["queue"])
+        for name, found in lags.items():
+            if found["seconds"] is not None and name == "beat":
+                beat.add_metric([], found["seconds"])
+            elif found["seconds"] is not None:
+                queues.add_metric([name.removeprefix("queue ")], found["seconds"])
+        yield beat
+        yield queues
+
+
 REGISTRY.register(_FromTables())
+REGISTRY.register(_FromRedis())
 
 
 def scrape() -> bytes:

@@ -31,6 +31,13 @@ def families() -> Iterator[Metric]:
         " WHERE state = 'open' GROUP BY 1, 2",
     )
     yield from counted(
+        "holds_oldest_seconds",
+        "Age of the oldest open hold",
+        [],
+        "SELECT coalesce(extract(epoch FROM statement_timestamp() - min(created_at)), 0) FROM billing_hold"
+        " WHERE state = 'open'",
+    )
+    yield from counted(
         "debts_open",
         "What customers owe in minor units, by unit",
         ["unit"],

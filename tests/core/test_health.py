@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from celery import current_app
 from django.test import Client
 from pytest_django import Settings
 
-from core import health
+from config.celery import Scheduler, app
+from core import health, jobs, metrics, redis
 
 pytestmark = pytest.mark.django_db
 
@@ -51,6 +54,25 @@ def test_a_part_that_is_down(monkeypatch: pytest.MonkeyPatch, part: str, code: i
 
     assert (found[0], found[1]["status"]) == (code, status)
     assert found[1]["parts"][part]["status"] == "down"  # type: ignore[index]
+
+
+def test_beat_and_queues_tell_how_late_they_are() -> None:
+    redis.client().delete(jobs._DONE_AT)
+    assert {ask()[1]["parts"][name]["status"] for name in ("beat", "queue default")} == {"unknown"}  # type: ignore[index]
+
+    Scheduler(app=app).tick()
+    current_app.tasks["core.purge"]()
+
+    _, answer = ask()
+    assert answer["status"] == "ok"
+    parts: Any = answer["parts"]
+    assert (parts["beat"]["status"], parts["queue default"]["status"]) == ("ok", "ok")
+    assert parts["queue mail"] == {"status": "unknown", "seconds": None}
+    redis.client().hset(jobs._DONE_AT, "core.purge", 1)
+    _, answer = ask()
+    assert (answer["status"], answer["parts"]["queue default"]["status"]) == ("degraded", "late")  # type: ignore[index]
+    assert b'queue_lag_seconds{queue="default"}' in metrics.scrape()
+    assert b"beat_age_seconds" in metrics.scrape()
 
 
 def test_strangers_hear_the_verdict_only(settings: Settings) -> None:
