@@ -172,7 +172,7 @@ class PreviewForm(ReasonForm):
         if not self.shown:
             return ""
         told = format_html_join("", "<li>{}</li>", [(line,) for line in self.shown])
-        return format_html("<ul class='mb-3'>{}</ul><p class='mb-3'>Send it again to ask for just this.</p>", told)
+        return format_html("<ul class='mb-3'>{}</ul><p class='mb-3'>Send it again for just this.</p>", told)
 
 
 def act(

@@ -10,7 +10,9 @@ import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -59,6 +61,19 @@ class Answer:
 _local = threading.local()
 
 
+_only_looks: ContextVar[bool] = ContextVar("atelier_only_looks", default=False)
+
+
+@contextmanager
+def looking_only() -> Iterator[None]:
+    """Providers are asked and nothing is changed there: whatever would is refused as not sent."""
+    token = _only_looks.set(True)
+    try:
+        yield
+    finally:
+        _only_looks.reset(token)
+
+
 def _session() -> requests.Session:
     """A session per thread: idempotent reads keep their connection."""
     if not hasattr(_local, "session"):
@@ -78,12 +93,17 @@ def call(
     params: Mapping[str, Any] | None = None,
     timeout_s: float = 10,
     max_bytes: int = 1 << 20,
+    is_write: bool | None = None,
 ) -> Answer:
-    """Ask a provider whose base URL is a setting. Never inside a transaction.
+    """Ask a provider whose base URL is a setting. Never inside a transaction, but for looking_only.
+
+    `is_write`: whether it changes something there; unless told, whatever is no GET does.
 
     Units: `timeout_s` bounds connecting, each wait for bytes, and the whole answer.
     Raises: NotSent, NoAnswer. An HTTP error status is an answer.
     """
+    if _only_looks.get() and (method != "GET" if is_write is None else is_write):
+        raise NotSent(f"{method} {_safe(url)}: not while only looking")
     sent = dict(headers or {})
     if json is not None:
         data = orjson.dumps(json)

@@ -31,6 +31,35 @@ def save(row: Operation | BlockedTerm, *, changed: Sequence[str], actor: Any) ->
 
 
 @audit.writes("operation")
+def switch(provider: str, *, is_enabled: bool, actor: Any, reason: str) -> list[str]:
+    """Take all that a provider makes off sale, or put it back; jobs that have begun go on. Answers what was switched.
+
+    Idempotent: what stands so already stays.
+    Locks: the operations, by code.
+    """
+    with transaction.atomic():
+        rows = list(
+            Operation.objects.filter(provider=provider, is_enabled=not is_enabled)
+            .order_by("code")
+            .select_for_update(no_key=True)
+        )
+        for row in rows:
+            row.is_enabled = is_enabled
+            row.save(update_fields=["is_enabled", "updated_at"])
+            audit.record(
+                "operation.updated",
+                row,
+                old={"is_enabled": not is_enabled},
+                new={"is_enabled": is_enabled},
+                metadata={"reason": reason, "provider": provider},
+                actor_id=actor.pk,
+            )
+        if rows:
+            public.changed("operations")
+    return [row.code for row in rows]
+
+
+@audit.writes("operation")
 def remove(row: BlockedTerm, *, actor: Any) -> None:
     """Take a term off the list."""
     with transaction.atomic():

@@ -18,7 +18,8 @@ from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 
 import audit
-from core import jobs
+from audit.models import AuditLog
+from core import context, http, jobs
 from core.ids import new_id
 from core.killpoints import reach
 from inbox.errors import WebhookInvalid, WebhookUnknown
@@ -201,6 +202,57 @@ def _again(delivery: Delivery, token: uuid.UUID, note: str, *, dead: bool) -> No
         note=note,
         lease_token=None,
     )
+
+
+def rehearse(delivery: Delivery) -> list[str]:
+    """What handling it now would change, in the words of the audit log; usually nothing.
+
+    The handler looks at the provider as it always does, but may change nothing there, and what it wrote here is rolled
+    back: the one place where a provider is asked inside a transaction.
+    """
+    request_id = f"rehearsal:{new_id().hex}"
+    handle: Handle = import_string(settings.INBOX_HANDLERS[delivery.provider]["handle"])
+    with context.use(request_id=request_id), http.looking_only(), transaction.atomic():
+        try:
+            with transaction.atomic():
+                outcome = handle(_event(delivery), stale=delivery.is_stale).value
+        except Exception as error:
+            outcome = f"fails: {type(error).__name__}: {error}"[:300]
+        told = [
+            f"{action} of {entity_type} {entity_id}: {orjson.dumps(new or {}, default=str).decode()[:300]}"
+            for action, entity_type, entity_id, new in AuditLog.objects.filter(request_id=request_id)
+            .order_by("id")
+            .values_list("action", "entity_type", "entity_id", "new")
+        ]
+        transaction.set_rollback(True)
+    return [*(told or ["Nothing in the books or on record would change."]), f"Its handler would say: {outcome}."]
+
+
+@audit.writes("delivery")
+def replay(delivery_id: uuid.UUID, *, actor: Any, reason: str) -> Delivery:
+    """Have it handled again, as if it had just come.
+
+    Idempotent: a handler only looks.
+    Locks: the delivery.
+    Enqueues: inbox.handle.
+    """
+    with transaction.atomic():
+        delivery: Delivery = Delivery.objects.select_for_update(of=("self",), no_key=True).get(pk=delivery_id)
+        former = delivery.state
+        Delivery.objects.filter(pk=delivery.pk).update(
+            state=Delivery.State.RECEIVED, attempts=0, next_at=Now(), handled_at=None, lease_token=None, note=""
+        )
+        audit.record(
+            "webhook.replayed",
+            ("delivery", delivery.pk),
+            old={"state": former},
+            new={"state": Delivery.State.RECEIVED},
+            metadata={"reason": reason},
+            actor_id=actor.pk,
+        )
+        jobs.wake("inbox.handle")
+    delivery.refresh_from_db()
+    return delivery
 
 
 def purge() -> int:

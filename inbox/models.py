@@ -34,6 +34,7 @@ class Delivery(UUIDModel):
 
     class Meta:
         verbose_name_plural = "deliveries"
+        permissions = [("replay_delivery", "Can have webhooks handled again")]
         constraints = [
             models.UniqueConstraint(fields=["provider", "sha256"], name="delivery_stored_once"),
         ]

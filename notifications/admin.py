@@ -4,7 +4,7 @@ and the addresses that nothing more is sent to.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
@@ -24,7 +24,7 @@ from unfold.enums import ActionVariant
 from core.admin import ModelAdmin, ReadOnlyModelAdmin, act
 from notifications import outbox, samples, suppressions
 from notifications.mails import TEMPLATES
-from notifications.models import Mail, MailEvent, MailState, Refusal, Suppression, SuppressionReason
+from notifications.models import Mail, MailEvent, MailQuerySet, Refusal, Suppression, SuppressionReason
 from notifications.rendering import preview
 
 
@@ -40,7 +40,7 @@ class DeadLetters(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Mail]) -> QuerySet[Mail]:
         if self.value() != "1":
             return queryset
-        return queryset.filter(state__in=[MailState.FAILED, MailState.BOUNCED], resent_as__isnull=True)
+        return cast("MailQuerySet", queryset).dead()
 
 
 class MailEventInline(TabularInline):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
@@ -40,6 +42,15 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     MailState.COMPLAINED: frozenset(),
     MailState.SUPPRESSED: frozenset(),
 }
+
+
+UNARRIVED = (MailState.FAILED, MailState.BOUNCED)
+
+
+class MailQuerySet(models.QuerySet["Mail"]):
+    def dead(self) -> Self:
+        """Letters that reached nobody and that nobody has sent again."""
+        return self.filter(state__in=UNARRIVED, resent_as__isnull=True)
 
 
 class Mail(UUIDModel):
@@ -81,6 +92,8 @@ class Mail(UUIDModel):
         help_text="The mail that staff had sent once more by this one.",
     )
 
+    objects = MailQuerySet.as_manager()
+
     class Meta:
         permissions = (("resend_mail", "Can send a mail once more"), ("try_mail", "Can send a sample to themselves"))
         constraints = (
@@ -97,7 +110,11 @@ class Mail(UUIDModel):
             models.Index(fields=["next_at"], condition=models.Q(state="queued"), name="notifications_mail_due"),
             models.Index(fields=["lease_until"], condition=models.Q(state="sending"), name="notifications_mail_leased"),
             models.Index(fields=["user", "-created_at"], name="notifications_mail_of_user"),
-            models.Index(fields=["-created_at"], condition=models.Q(state="failed"), name="notifications_mail_failed"),
+            models.Index(
+                fields=["-created_at"],
+                condition=models.Q(state__in=[state.value for state in UNARRIVED]),
+                name="notifications_mail_dead",
+            ),
             models.Index(fields=["-created_at"], name="notifications_mail_newest"),
             models.Index(
                 fields=["provider_message_id"],

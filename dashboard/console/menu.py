@@ -82,18 +82,28 @@ MENU: tuple[tuple[str, tuple[Entry, ...]], ...] = (
 )
 
 
+# Pages that are no model's list.
+PAGES = (
+    ("generation.view_attempt", "Making", "Providers", "speed", "console-providers"),
+    ("billing.view_bookcheck", "Traces", "Invariants", "rule", "console-invariants"),
+)
+
+
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Only what the person asking may look at."""
     top = [_item("Home", "home", reverse("admin:index"))]
     if request.user.has_perm("accounts.view_user"):
         top.append(_item("People", "group", _list(User)))
-    groups = [
+    groups: list[dict[str, Any]] = [
         {
             "title": title,
             "items": [_item(*entry[:2], _list(entry[2])) for entry in entries if _is_seen(entry[2], request)],
         }
         for title, entries in MENU
     ]
+    for needed, title, name, icon, page in PAGES:
+        if request.user.has_perm(needed):
+            next(group for group in groups if group["title"] == title)["items"].append(_item(name, icon, reverse(page)))
     return [{"items": top}, *(group for group in groups if group["items"])]
 
 

@@ -9,5 +9,7 @@ from dashboard.console import views
 
 urlpatterns = [
     path("find/", admin.site.admin_view(views.find), name="console-find"),
+    path("invariants/", admin.site.admin_view(views.invariants), name="console-invariants"),
+    path("providers/", admin.site.admin_view(views.providers), name="console-providers"),
     path("customer/<uuid:pk>/", admin.site.admin_view(views.customer), name="console-customer"),
 ]

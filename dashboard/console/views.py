@@ -13,7 +13,9 @@ from django.template.response import TemplateResponse
 
 from accounts.models import User
 from dashboard.console import customer as customers
-from dashboard.console import search
+from dashboard.console import invariants as rules
+from dashboard.console import scoreboard, search
+from dashboard.console.charts import SPANS
 
 
 def find(request: HttpRequest) -> HttpResponse:
@@ -23,6 +25,20 @@ def find(request: HttpRequest) -> HttpResponse:
     if len(hits) == 1:
         return redirect(hits[0].url)
     return _page(request, "console/find.html", "Search", hits=hits, text=text)
+
+
+def invariants(request: HttpRequest) -> HttpResponse:
+    if not request.user.has_perm("billing.view_bookcheck"):
+        raise PermissionDenied
+    return _page(request, "console/invariants.html", "Invariants", **rules.page())
+
+
+def providers(request: HttpRequest) -> HttpResponse:
+    if not request.user.has_perm("generation.view_attempt"):
+        raise PermissionDenied
+    span = SPANS.get(request.GET.get("span", ""), SPANS["24h"])
+    shown = {"span": span, "spans": SPANS.values(), "providers": scoreboard.of(span)}
+    return _page(request, "console/providers.html", "Providers", **shown)
 
 
 def customer(request: HttpRequest, pk: UUID) -> HttpResponse:

@@ -16,7 +16,7 @@ from billing.models import BookCheck, Break, BreakKind, Dispute, DisputeState, H
 from generation import reports
 from generation.models import Generation, Report, ReportStatus
 from inbox.models import Delivery
-from notifications.models import Mail, MailState
+from notifications.models import Mail
 from store.models import Order, OrderState
 
 ENOUGH = 100  # from here on it is "100+": nobody works on a number
@@ -64,7 +64,7 @@ def kinds() -> list[Work]:
     asked = Approval.objects.filter(state=ApprovalState.PENDING, expires_at__gt=Now())
     disputes = Dispute.objects.filter(state=DisputeState.OPEN)
     dead = Delivery.objects.filter(state=Delivery.State.DEAD)
-    unsent = Mail.objects.filter(state=MailState.FAILED)
+    unsent = Mail.objects.dead()
     paid = Order.objects.filter(state=OrderState.CONFIRMED)
     return [
         Work("Takedowns overdue", open_reports.filter(reports.overdue()), "overdue=yes", is_urgent=True),
@@ -76,7 +76,7 @@ def kinds() -> list[Work]:
         Work("Disputes to answer", disputes, "state__exact=open"),
         Work("Approvals asked for", asked, "state__exact=pending"),
         Work("Webhooks nobody could handle", dead, "state__exact=dead"),
-        Work("Mails that failed", unsent, "state__exact=failed"),
+        Work("Mails that did not arrive", unsent, "dead=1"),
         Work("Orders to ship", paid, "state__exact=confirmed"),
     ]
 
@@ -99,4 +99,4 @@ def broken(request: Any) -> Waiting | None:
         return None
     newest = BookCheck.objects.order_by("-began_at").only("findings").first()
     names = {finding["check"] for finding in newest.findings} if newest else set()
-    return Waiting("Invariants broken", reverse("admin:billing_bookcheck_changelist"), len(names), is_urgent=True)
+    return Waiting("Invariants broken", reverse("console-invariants"), len(names), is_urgent=True)

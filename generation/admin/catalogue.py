@@ -7,10 +7,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from unfold.enums import ActionVariant
 
-from core.admin import ModelAdmin
+from core.admin import ModelAdmin, PreviewForm, act
 from generation import catalogue, moderation
 from generation.models import BlockedTerm, Operation
+
+SWITCH = "generation.switch_operation"
 
 
 class _Audited(ModelAdmin):
@@ -33,9 +36,47 @@ class OperationAdmin(_Audited):
     list_select_related = ["fallback"]
     list_filter = ["kind", "provider", "is_enabled"]
     readonly_fields = ["updated_at"]
+    actions_detail = ["switch_off", "switch_on"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def is_apt(self, act: str, found: Operation) -> bool:
+        return found.is_enabled == (act == "switch-off")
+
+    @act(
+        "Switch provider off",
+        permission=SWITCH,
+        explanation="Takes everything that this provider makes off sale. Jobs that have begun go on.",
+        form=PreviewForm,
+        preview=lambda operation, given: _of(operation.provider, is_enabled=True),
+        variant=ActionVariant.DANGER,
+        icon="power_off",
+    )
+    def switch_off(self, request: HttpRequest, found: Operation, given: dict[str, Any]) -> str:
+        return self._switch(request, found, given, is_enabled=False)
+
+    @act(
+        "Switch provider on",
+        permission=SWITCH,
+        explanation="Puts everything that this provider makes on sale.",
+        form=PreviewForm,
+        preview=lambda operation, given: _of(operation.provider, is_enabled=False),
+        variant=ActionVariant.PRIMARY,
+        icon="power",
+    )
+    def switch_on(self, request: HttpRequest, found: Operation, given: dict[str, Any]) -> str:
+        return self._switch(request, found, given, is_enabled=True)
+
+    def _switch(self, request: HttpRequest, found: Operation, given: dict[str, Any], *, is_enabled: bool) -> str:
+        switched = catalogue.switch(found.provider, is_enabled=is_enabled, actor=request.user, reason=given["reason"])
+        return f"{'On' if is_enabled else 'Off'}: {', '.join(switched)}."
+
+
+def _of(provider: str, *, is_enabled: bool) -> list[str]:
+    """What would be switched."""
+    named = Operation.objects.filter(provider=provider, is_enabled=is_enabled).order_by("code")
+    return [f"{operation.code}: {operation.title}" for operation in named]
 
 
 class BlockedTermForm(forms.ModelForm):

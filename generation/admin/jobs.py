@@ -13,7 +13,8 @@ from unfold.enums import ActionVariant
 
 from core import storage
 from core.admin import ReadOnlyModelAdmin, act, only
-from generation import reports
+from core.money import CREDIT, display
+from generation import reports, staff_jobs
 from generation.models import Asset, Attempt, Consent, Generation, JobPhoto, State
 
 
@@ -101,7 +102,7 @@ class GenerationAdmin(ReadOnlyModelAdmin):
     exclude = ["lease_token"]
     readonly_fields = ["cost_to_us"]
     inlines = [AttemptInline, AssetInline, ConsentInline]
-    actions_detail = ["take_down"]
+    actions_detail = ["retry", "cancel", "release", "take_down"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         found: QuerySet[Generation] = super().get_queryset(request)
@@ -118,7 +119,42 @@ class GenerationAdmin(ReadOnlyModelAdmin):
         return thumbnail(next(iter(job.assets.all()), None))
 
     def is_apt(self, act: str, found: Generation) -> bool:
+        match act:
+            case "retry":
+                return found.state == State.FAILED and found.deleted_at is None
+            case "cancel":
+                return found.is_open and found.state != State.STORING
+            case "release":
+                return found.is_open
         return found.state == State.SUCCEEDED and found.taken_down_at is None
+
+    @act(
+        "Retry",
+        permission="generation.rerun_generation",
+        explanation="Orders it again in the customer's name, at most at its former price, which is held anew.",
+        variant=ActionVariant.PRIMARY,
+        icon="replay",
+    )
+    def retry(self, request: HttpRequest, found: Generation, given: dict[str, Any]) -> str:
+        job = staff_jobs.retry(found.pk, actor=request.user, reason=given["reason"])
+        return f"Ordered again: round {job.round}, {display(job.price, CREDIT)} held."
+
+    @act("Cancel", permission="generation.end_generation", explanation="Ends it; the credits are free again.")
+    def cancel(self, request: HttpRequest, found: Generation, given: dict[str, Any]) -> str:
+        staff_jobs.cancel(found.pk, actor=request.user, reason=given["reason"])
+        return "Canceled; the credits are free again."
+
+    @act(
+        "Release",
+        permission="generation.end_generation",
+        explanation="For a job that is stuck: ends it as failed, whatever it waits for, and gives the credits back. "
+        "If a provider makes it all the same, that is at our cost.",
+        variant=ActionVariant.DANGER,
+        icon="lock_open",
+    )
+    def release(self, request: HttpRequest, found: Generation, given: dict[str, Any]) -> str:
+        staff_jobs.release(found.pk, actor=request.user, reason=given["reason"])
+        return "Ended; the credits are free again."
 
     @act(
         "Take down",
@@ -149,7 +185,7 @@ class AttemptAdmin(ReadOnlyModelAdmin):
     ]
     list_select_related = ["generation"]
     exclude = ["made"]
-    list_filter = ["provider", "outcome"]
+    list_filter = ["provider", "outcome", "error_code"]
     search_fields = ["id__exact", "generation__id__exact", "provider_job_id__exact", "token__exact"]
     ordering = ["-created_at"]
 

@@ -45,6 +45,7 @@ REASONS: dict[str, str] = {
     "no_reconstruction": "The photos do not show one thing from sides that overlap enough.",
     "archive_refused": "The archive could not be used.",
     "deadline_exceeded": "It was not ready in time.",
+    "released": "Our staff ended it.",
     "canceled": "You cancelled it.",
 }
 

@@ -117,7 +117,11 @@ class Generation(UUIDModel):
     objects = GenerationQuerySet.as_manager()
 
     class Meta:
-        permissions = [("takedown_generation", "Can take down what a job made")]
+        permissions = [
+            ("takedown_generation", "Can take down what a job made"),
+            ("rerun_generation", "Can retry failed jobs for their owners"),
+            ("end_generation", "Can cancel and release jobs"),
+        ]
         constraints = (
             models.CheckConstraint(
                 condition=Q(state__in=[state.value for state in State]), name="generation_generation_state"

@@ -49,6 +49,7 @@ class Operation(UUIDModel):
 
     class Meta:
         ordering = ("code",)
+        permissions = [("switch_operation", "Can switch a provider off and on")]
         constraints = (
             models.CheckConstraint(condition=Q(base_price__gt=0), name="generation_operation_price"),
             models.CheckConstraint(condition=Q(photos_min__lte=F("photos_max")), name="generation_operation_photos"),

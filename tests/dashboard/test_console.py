@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
+from billing.books import all_checks
 from billing.models import BookCheck, Break, Hold, Payment, PaymentStart
 from core import clock
 from core.ids import highest_id, lowest_id, new_id
@@ -99,7 +101,7 @@ def test_each_group_sees_what_waits_for_it(finance: Client) -> None:
 
     shown = browser(make_staff("ops")).get("/admin/")
     assert [(line.title, line.url) for line in shown.context["waiting"]] == [
-        ("Invariants broken", "/admin/billing/bookcheck/"),
+        ("Invariants broken", "/admin/invariants/"),
         ("Webhooks nobody could handle", "/admin/inbox/delivery/?state__exact=dead"),
     ]
 
@@ -353,3 +355,49 @@ def test_ids_of_a_moment_enclose_what_was_born_in_it() -> None:
 
     assert lowest_id(moment) <= highest_id(moment)
     assert lowest_id(moment - timedelta(seconds=1)) < new_id() < highest_id(moment + timedelta(seconds=60))
+
+
+# --- Invariants and providers -----------------------------------------------------------------------------------------
+
+
+def test_each_rule_is_shown_with_its_query_and_what_broke_it(finance: Client, support: Client) -> None:
+    now = timezone.now()
+    BookCheck.objects.create(began_at=now - timedelta(hours=5), took_ms=9, is_clean=True, outstanding=0)
+    name, wallet = all_checks()[3].name, new_id()
+    broken = [{"check": name, "row": f"wallet {wallet}", "problem": "off by 3"}]
+    BookCheck.objects.create(began_at=now, since=now, took_ms=9, is_clean=False, findings=broken)
+
+    with CaptureQueriesContext(connection) as queries:
+        page = finance.get("/admin/invariants/")
+
+    assert len(queries) <= MOST_QUERIES
+    rules = page.context["rules"]
+    assert {rule["name"] for rule in rules} == {check.name for check in all_checks()}
+    assert [rule["name"] for rule in rules if rule["findings"]] == [name] == [rules[0]["name"]]
+    assert f'href="/admin/find/?q={wallet}"' in page.content.decode()
+    assert support.get("/admin/invariants/").status_code == 403
+    assert Client().get("/admin/invariants/").status_code == 302
+
+
+def test_providers_stand_beside_each_other_with_what_was_lost(support: Client, finance: Client, rich: User) -> None:
+    job = order(rich)
+    attempt = {"generation": job, "round": 1, "provider": "magic-hour", "model": "m", "cost_unit": "credits"}
+    failed = {"outcome": "failed", "error_code": "provider_failed", "provider_cost": 5, "latency_ms": 80}
+    Attempt.objects.create(n=1, **failed, **attempt)
+    Attempt.objects.create(n=2, outcome="succeeded", provider_cost=7, latency_ms=40, **attempt)
+    Attempt.objects.create(n=3, outcome="abandoned", provider_cost=Decimal("0.5"), **attempt)
+
+    with CaptureQueriesContext(connection) as queries:
+        shown = support.get("/admin/providers/").context["providers"]
+
+    assert len(queries) <= MOST_QUERIES
+    [provider] = [one for one in shown if one["name"] == "magic-hour"]
+    assert {name: provider[name] for name in ("attempts", "success", "errors", "lost", "is_on")} == {
+        "attempts": 3,
+        "success": "50.0 %",
+        "errors": [("provider_failed", 1)],
+        "lost": ["5.5 credits"],
+        "is_on": True,
+    }
+    assert provider["latency"] == ["60 ms", "78 ms"]
+    assert finance.get("/admin/providers/").status_code == 403

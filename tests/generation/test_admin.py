@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
 from audit.models import AuditLog
-from generation.models import BlockedTerm, Category, Operation
-from tests.generation.material import order, photo_of, run_until
+from billing import ledger
+from core.ids import new_id
+from generation.models import BlockedTerm, Category, Generation, Operation
+from tests import books
+from tests.generation.material import fail, order, photo_of, run_until
 from tests.people import PASSWORD
 from tests.sandbox.process import RunningSandbox
 
@@ -80,3 +87,76 @@ def test_an_operation_is_switched_off_but_never_deleted(console: Client) -> None
     row = AuditLog.objects.get(action="operation.updated")
     assert row.new["is_enabled"] is False
     assert console.post(reverse("admin:generation_operation_delete", args=[operation.pk])).status_code == 403
+
+
+def test_staff_end_a_stuck_job_whatever_holds_it_up(console: Client, rich: User) -> None:
+    stuck = order(rich)
+    Generation.objects.filter(pk=stuck.pk).update(
+        state="storing", lease_token=new_id(), lease_until=Now() + timedelta(hours=1), was_submitted=True
+    )
+
+    assert "cannot be cancelled" in press(console, "cancel", stuck)
+    assert press(console, "release", stuck) == "Ended; the credits are free again."
+
+    stuck.refresh_from_db()
+    assert (stuck.state, stuck.error_code, stuck.error_message) == ("failed", "released", "Our staff ended it.")
+    assert ledger.balance(rich.pk).held == 0
+    assert "has ended" in press(console, "release", stuck)
+    [row] = AuditLog.objects.filter(entity_id=str(stuck.pk), action="generation.release_ordered")
+    assert (row.metadata["reason"], row.source, row.user_id) == ("Asked for.", "ADMIN", rich.pk)
+    books.check()
+
+
+def test_staff_cancel_as_often_as_they_must(console: Client, rich: User, settings: Any) -> None:
+    settings.GENERATION_LATE_CANCELS_PER_DAY = 0
+    job = order(rich)
+    Generation.objects.filter(pk=job.pk).update(was_submitted=True)
+
+    assert press(console, "cancel", job) == "Canceled; the credits are free again."
+    assert press(console, "cancel", job) == "Canceled; the credits are free again."
+
+    job.refresh_from_db()
+    assert (job.state, ledger.balance(rich.pk).held) == ("canceled", 0)
+    assert AuditLog.objects.filter(entity_id=str(job.pk), action="generation.cancel_ordered").count() == 1
+    books.check()
+
+
+def test_staff_retry_a_failed_job_in_its_owners_name(console: Client, rich: User) -> None:
+    job = fail(order(rich))
+
+    assert press(console, "retry", job) == f"Ordered again: round 2, {job.price} credits held."
+
+    job.refresh_from_db()
+    assert (job.state, job.round, ledger.balance(rich.pk).held) == ("queued", 2, job.price)
+    row = AuditLog.objects.get(entity_id=str(job.pk), action="generation.retried")
+    assert (row.user_id, row.source) == (rich.pk, "ADMIN")
+    assert "retr" in press(console, "retry", job)
+    books.check()
+
+
+def test_a_provider_is_switched_off_and_on_with_all_it_makes(console: Client) -> None:
+    operation = Operation.objects.get(code="video.kie")
+    others = set(Operation.objects.exclude(provider="kie").values_list("code", "is_enabled"))
+
+    assert "video.kie: " in press(console, "switch_off", operation)  # shown first
+    operation.refresh_from_db()
+    assert operation.is_enabled
+    assert press(console, "switch_off", operation, seen=True) == "Off: video.kie."
+    operation.refresh_from_db()
+    assert not operation.is_enabled
+    assert set(Operation.objects.exclude(provider="kie").values_list("code", "is_enabled")) == others
+    [row] = AuditLog.objects.filter(entity_id=str(operation.pk), action="operation.updated")
+    assert (row.old, row.new, row.metadata["reason"]) == ({"is_enabled": True}, {"is_enabled": False}, "Asked for.")
+    assert press(console, "switch_on", operation, seen=True) == "On: video.kie."
+
+
+def press(console: Client, act: str, found: Any, *, seen: bool = False) -> str:
+    """Press a button of the object's page; what the page then says, or the dialog. `seen`: of its preview, too."""
+    url = reverse(f"admin:generation_{found._meta.model_name}_{act}", args=[found.pk])
+    form = {"reason": "Asked for.", "_form_submitted": "True"}
+    answer = console.post(url, form)
+    if seen:
+        answer = console.post(url, form | {"seen": answer.context["form"].data["seen"]})
+    if answer.status_code != 302:
+        return str(answer.content.decode())
+    return str(list(console.get(answer["Location"]).context["messages"])[-1])

@@ -14,11 +14,15 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
+from django.urls import reverse
 
+import audit
 from audit.models import AuditLog
+from core import http
 from inbox import deliveries
 from inbox.deliveries import Outcome, Verdict
 from inbox.models import Delivery
+from tests.people import make_staff
 
 SECRET = b"probe-secret"
 seen: list[dict[str, Any]] = []
@@ -215,3 +219,71 @@ def test_old_bodies_are_purged() -> None:
     Delivery.objects.update(created_at=Now() - timedelta(days=91))
 
     assert deliveries.purge() == 1
+
+
+# --- Replays ----------------------------------------------------------------------------------------------------------
+
+
+def settle(event: dict[str, Any], *, stale: bool) -> Outcome:
+    """A handler that changes something of ours."""
+    audit.record("probe.settled", ("probe", event["event"]), new={"amount": 5})
+    return Outcome.PROCESSED
+
+
+def capture(event: dict[str, Any], *, stale: bool) -> Outcome:
+    """A handler that changes something at the provider."""
+    audit.record("probe.asked", ("probe", event["event"]))
+    http.call("POST", "http://127.0.0.1:9/capture", json={})
+    return Outcome.PROCESSED
+
+
+def test_a_rehearsal_tells_what_would_change_and_changes_nothing(db: None, settings: Any) -> None:
+    send(EVENT)
+    row = Delivery.objects.get()
+    assert deliveries.rehearse(row) == [
+        "Nothing in the books or on record would change.",
+        "Its handler would say: processed.",
+    ]
+
+    settings.INBOX_HANDLERS["probe"]["handle"] = f"{__name__}.settle"
+    before = AuditLog.objects.count()
+    assert deliveries.rehearse(row) == [
+        'probe.settled of probe payment.captured: {"amount":5}',
+        "Its handler would say: processed.",
+    ]
+    settings.INBOX_HANDLERS["probe"]["handle"] = f"{__name__}.capture"
+    [said] = [line for line in deliveries.rehearse(row) if "would say" in line]
+    assert "fails: NotSent: POST http://127.0.0.1:9/capture: not while only looking" in said
+
+    assert AuditLog.objects.count() == before
+    row.refresh_from_db()
+    assert (row.state, row.attempts) == ("received", 0)
+
+
+def test_a_dead_delivery_is_shown_and_then_handled_again(db: None) -> None:
+    send(EVENT)
+    Delivery.objects.update(state="dead", attempts=8, next_at=None, note="ValueError: no")
+    row = Delivery.objects.get()
+    ops = make_staff("ops")
+    client = Client()
+    client.force_login(ops)
+    url = reverse("admin:inbox_delivery_replay", args=[row.pk])
+    form = {"reason": "The handler is mended.", "_form_submitted": "True"}
+
+    shown = client.post(url, form)
+    assert "Nothing in the books" in shown.content.decode()
+    row.refresh_from_db()
+    assert row.state == "dead"
+    client.post(url, form | {"seen": shown.context["form"].data["seen"]})
+
+    row.refresh_from_db()
+    assert (row.state, row.attempts, row.note) == ("received", 0, "")
+    [told] = AuditLog.objects.filter(action="webhook.replayed")
+    assert (told.actor_id, told.old, told.metadata) == (
+        ops.pk,
+        {"state": "dead"},
+        {"reason": "The handler is mended."},
+    )
+    assert deliveries.handle_due() == 1
+    row.refresh_from_db()
+    assert row.state == "processed"
