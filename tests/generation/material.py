@@ -165,7 +165,7 @@ def in_parallel(*works: Callable[[], Any]) -> list[Any]:
             connection.close()
 
     with ThreadPoolExecutor(len(works)) as pool:
-        return [future.result(120) for future in [pool.submit(run, work) for work in works]]
+        return [future.result(300) for future in [pool.submit(run, work) for work in works]]
 
 
 def tell(sandbox: RunningSandbox, *, kind: str = "", stale: bool = False) -> list[Any]:

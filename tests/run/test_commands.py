@@ -78,7 +78,7 @@ def test_the_web_runs_under_a_debugger_that_an_editor_can_attach_to(checkout: Ch
     process = checkout.begin(
         "with_servers", "--debugger", address, "runserver", "--noreload", f"127.0.0.1:{checkout.port}"
     )
-    until(checkout.answers, "the web answers", 90)
+    until(checkout.answers, "the web answers")
 
     with socket.create_connection(("127.0.0.1", port), timeout=10) as editor:
         asked = json.dumps({"seq": 1, "type": "request", "command": "initialize", "arguments": {"adapterID": "tests"}})

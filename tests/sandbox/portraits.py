@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw, ImageFilter
 SKINS = ((255, 219, 172), (241, 194, 125), (224, 172, 105), (198, 134, 66), (141, 85, 36), (92, 56, 30))
 SHORT_SIDE = 600
 
-# Ten people: portrait and landscape, JPEG and PNG, from 300 pixels to 6,000: two of those, which cost the most.
+# Ten people: portrait and landscape, JPEG and PNG, from 300 pixels to 6,000: one of those, which cost the most.
 PHOTOS = [
     *((extension, size) for extension in ("jpg", "png") for size in ((300, 400), (400, 300), (900, 1200))),
     ("jpg", (4500, 6000)),
-    ("png", (6000, 4500)),
+    ("png", (2400, 1800)),
     ("jpg", (1080, 1920)),
     ("png", (1000, 1000)),
 ]

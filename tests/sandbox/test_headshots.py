@@ -16,7 +16,7 @@ from tests.sandbox.process import RunningSandbox
 
 
 def test_each_of_ten_headshots_is_nearest_to_its_own_photo(studio: magic_hour.Client, tmp_path: Path) -> None:
-    photos = portraits.ten(tmp_path, largest=2000)
+    photos = portraits.ten(tmp_path, largest=1200)
     headshots = []
 
     for path in photos:
