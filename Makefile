@@ -164,12 +164,16 @@ layers: $(VENV)/.dev ## imports go downwards only
 	@$(PY) -m tests.steps layers
 
 .PHONY: check
-check: $(VENV)/.dev ## all of `make test` but the tests
-	@$(PY) -m tests.steps format lint layers types migrations openapi
+check: $(VENV)/.dev ## all of `make test` but the tests, and whether a dependency is known to be vulnerable
+	@$(PY) -m tests.steps format lint layers types migrations openapi secrets audit
 
 .PHONY: openapi
 openapi: $(VENV)/.dev ## write docs/openapi.yaml anew
 	@ENVIRONMENT=test $(MANAGE) spectacular --api-version v1 --validate --fail-on-warn --file docs/openapi.yaml
+
+.PHONY: settings
+settings: $(VENV)/.dev ## write docs/settings.md anew
+	@ENVIRONMENT=test $(MANAGE) settings_page > docs/settings.md
 
 .PHONY: lock
 lock: $(VENV)/.embedded ## compile requirements*.txt from pyproject.toml

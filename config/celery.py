@@ -45,9 +45,9 @@ class Scheduler(beat.Scheduler):
 @signals.beat_init.connect
 def refuse(**_: object) -> None:
     """A worker or beat with unsafe production settings does not start."""
-    from core.checks import refuse_unsafe_boot
+    from core import boot
 
-    refuse_unsafe_boot()
+    boot.refuse()
 
 
 @signals.setup_logging.connect

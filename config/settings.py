@@ -40,7 +40,7 @@ def secret(name: str) -> str:
     return env.str(name, default="") or _made.get(name, "")
 
 
-SECRET_KEY = secret("SECRET_KEY") or "missing"  # core.checks refuses to boot with it
+SECRET_KEY = secret("SECRET_KEY") or "missing"  # core.boot refuses to start with it
 HOST = env.str("HOST", default="127.0.0.1")
 PORT = env.int("PORT", default=8000)
 WEB_THREADS = env.int("WEB_THREADS", default=8)  # of each web process; each keeps a database connection

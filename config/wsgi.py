@@ -8,8 +8,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 django_application = get_wsgi_application()
 
-from core.bodies import Bodies  # noqa: E402  settings and apps are ready only now
-from core.checks import refuse_unsafe_boot  # noqa: E402
+from core import boot  # noqa: E402  settings and apps are ready only now
+from core.bodies import Bodies  # noqa: E402
 
 application = Bodies(django_application)
-refuse_unsafe_boot()
+boot.refuse()

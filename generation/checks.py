@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
@@ -39,8 +38,6 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if settings.PRODUCTION and settings.KIE_API_KEY and not settings.KIE_WEBHOOK_SECRET:
         known = "KIE's callbacks are known by the token in their address alone"
         found.append(Warning(f"Set KIE_WEBHOOK_SECRET: {known}.", id="generation.W002"))
-    if not _is_here(settings.KIE_BASE_URL) and settings.KIE_API_KEY and _is_here(settings.PUBLIC_URL):
-        found.append(Warning("KIE cannot call back: PUBLIC_URL leads to this machine.", id="generation.W003"))
     if settings.PHOTOGRAMMETRY_ENABLED and (lacking := photogrammetry.missing()):
         message = (
             f"3D models are on, and {', '.join(lacking)} is not installed here: no worker for `bulk` may run here."
@@ -51,10 +48,6 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if settings.PRODUCTION and not any(providers.is_configured(code) for code in providers.REGISTRY):
         found.append(Warning("No provider has keys: nothing can be ordered.", id="generation.W001"))
     return found
-
-
-def _is_here(url: str) -> bool:
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 @register(Tags.compatibility, deploy=True)

@@ -11,21 +11,21 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from config.embedded import commands, services
-from core.checks import refuse_unsafe_boot
+from core import boot
 
 ROLES = ("web", *commands.WORKERS, "beat", "sandbox")
 
 
 class Command(BaseCommand):
     help = "Become the web, a worker, beat, or in development the sandbox; `up` is for all of them on one machine."
-    requires_system_checks = ()  # refuse_unsafe_boot says the same in fewer words
+    requires_system_checks = ()  # boot.refuse says the same in fewer words
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("role", choices=ROLES)
         parser.add_argument("--concurrency", type=int, help="threads of a worker, instead of the usual number")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refuse_unsafe_boot()
+        boot.refuse()
         command, environment = _process(options["role"], options["concurrency"])
         sys.stdout.flush()
         os.execve(command[0], command, {**os.environ, **environment})  # noqa: S606  our own Python, no shell
