@@ -19,7 +19,7 @@ from core import boot
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (ROOT / "config" / "settings.py").read_text()
 
-GUIDES = ("production.md", "runbook.md", "troubleshooting.md", "webhooks.md")
+GUIDES = ("production.md", "runbook.md", "troubleshooting.md")
 TARGETS = set(re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
 COMPOSE = {"POSTGRES_CONNECTIONS", "TLS_DIR"}
 
