@@ -96,7 +96,7 @@ def _kinds(source: str) -> dict[str, str]:
     for node in ast.walk(ast.parse(source)):
         if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)):
             continue
-        name, call = node.args[0].value, node.func
+        name, call = str(node.args[0].value), node.func
         if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name) and call.value.id == "env":
             found[name] = _TYPES.get(call.attr, call.attr)
         elif isinstance(call, ast.Name) and call.id in ("secret", "provider_url"):
