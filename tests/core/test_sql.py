@@ -24,7 +24,7 @@ def test_a_row_comes_in_the_types_of_python() -> None:
 def test_a_kept_connection_costs_no_round_trip_while_it_stands() -> None:
     connection.ensure_connection()
     kept = connection.connection
-    with psycopg.Connection.connect(_conninfo()) as other:
+    with psycopg.Connection.connect(_conninfo(), autocommit=True) as other:  # else its first look would last
         state = "SELECT state_change FROM pg_stat_activity WHERE pid = %s"
         before = other.execute(state, [kept.info.backend_pid]).fetchone()
 

@@ -67,7 +67,8 @@ def is_deleted(avatar: Avatar) -> bool:
 
 def somebody_waits() -> bool:
     with connection.cursor() as cursor:
-        # of our database's: other workers have theirs on the same server
+        # of our database's: other workers have theirs on the same server; a transaction sees them as they first were
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
