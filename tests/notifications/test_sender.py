@@ -18,7 +18,7 @@ from core.ids import new_id
 from notifications import delivery, outbox, preferences
 from notifications.models import Mail
 from notifications.sender import SENDERS
-from tests.core.test_settings import SAFE, boot
+from tests.core.test_settings import SAFE, start
 from tests.notifications.letters import letter
 from tests.notifications.test_tracking import about, state_of, tell, use
 
@@ -105,8 +105,8 @@ def test_a_sender_that_cannot_work_is_found_at_boot(settings: Settings) -> None:
 def test_production_with_a_sender_needs_the_secret_of_its_webhook() -> None:
     sender = {"EMAIL_URL": "anymail://postmark", "ANYMAIL": '{"POSTMARK_SERVER_TOKEN": "x"}'}
 
-    refused = boot(**SAFE | sender)
-    boots = boot(**SAFE | sender | {"EMAIL_WEBHOOK_SECRET": "user:password"})
+    refused = start(**SAFE | sender)
+    boots = start(**SAFE | sender | {"EMAIL_WEBHOOK_SECRET": "user:password"})
 
     assert "EMAIL_WEBHOOK_SECRET" in refused.stderr
     assert boots.returncode == 0, boots.stderr
