@@ -106,6 +106,12 @@ IN_PRODUCTION = (
         "set EMAIL_URL, e.g. smtp+tls://user:password@mail.example.org:587",
         lambda: not settings.EMAIL_URL,
     ),
+    Rule(
+        "core.E020",
+        "the mail sender has no webhook secret",
+        "set EMAIL_WEBHOOK_SECRET to user:password",
+        lambda: bool(settings.EMAIL_SENDER) and ":" not in settings.EMAIL_WEBHOOK_SECRET,
+    ),
 )
 
 
