@@ -37,7 +37,6 @@ class DeliveryAdmin(ReadOnlyModelAdmin):
         form=PreviewForm,
         preview=lambda delivery, given: deliveries.rehearse(delivery),
         variant=ActionVariant.PRIMARY,
-        icon="replay",
     )
     def replay(self, request: HttpRequest, delivery: Delivery, given: dict[str, Any]) -> str:
         deliveries.replay(delivery.pk, actor=request.user, reason=given["reason"])

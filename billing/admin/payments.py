@@ -96,6 +96,9 @@ class DisputeInline(_Rows):
     fk_name = "payment"
 
 
+AMOUNTS = ("amount", "received", "refunded", "refunding", "lost", "forgiven")
+
+
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyModelAdmin):
     list_display = [
@@ -115,6 +118,8 @@ class PaymentAdmin(ReadOnlyModelAdmin):
     search_fields = ["id__exact", "user__id__exact", "user__email__startswith", "starts__ref__exact"]
     search_help_text = "A whole payment, user or gateway order id, or the beginning of the e-mail address"
     ordering = ["-created_at", "-id"]
+    exclude = ["lease_token", "lease_until", *AMOUNTS]
+    readonly_fields = [money(field, field.capitalize()) for field in AMOUNTS]
     inlines = [StartInline, AttemptInline, RefundInline, DisputeInline]
     actions_detail = ["refund"]
 

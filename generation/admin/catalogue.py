@@ -51,7 +51,6 @@ class OperationAdmin(_Audited):
         form=PreviewForm,
         preview=lambda operation, given: _of(operation.provider, is_enabled=True),
         variant=ActionVariant.DANGER,
-        icon="power_off",
     )
     def switch_off(self, request: HttpRequest, found: Operation, given: dict[str, Any]) -> str:
         return self._switch(request, found, given, is_enabled=False)
@@ -63,7 +62,6 @@ class OperationAdmin(_Audited):
         form=PreviewForm,
         preview=lambda operation, given: _of(operation.provider, is_enabled=False),
         variant=ActionVariant.PRIMARY,
-        icon="power",
     )
     def switch_on(self, request: HttpRequest, found: Operation, given: dict[str, Any]) -> str:
         return self._switch(request, found, given, is_enabled=True)

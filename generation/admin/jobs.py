@@ -133,7 +133,6 @@ class GenerationAdmin(ReadOnlyModelAdmin):
         permission="generation.rerun_generation",
         explanation="Orders it again in the customer's name, at most at its former price, which is held anew.",
         variant=ActionVariant.PRIMARY,
-        icon="replay",
     )
     def retry(self, request: HttpRequest, found: Generation, given: dict[str, Any]) -> str:
         job = staff_jobs.retry(found.pk, actor=request.user, reason=given["reason"])
@@ -150,7 +149,6 @@ class GenerationAdmin(ReadOnlyModelAdmin):
         explanation="For a job that is stuck: ends it as failed, whatever it waits for, and gives the credits back. "
         "If a provider makes it all the same, that is at our cost.",
         variant=ActionVariant.DANGER,
-        icon="lock_open",
     )
     def release(self, request: HttpRequest, found: Generation, given: dict[str, Any]) -> str:
         staff_jobs.release(found.pk, actor=request.user, reason=given["reason"])

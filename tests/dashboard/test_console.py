@@ -401,3 +401,12 @@ def test_providers_stand_beside_each_other_with_what_was_lost(support: Client, f
     }
     assert provider["latency"] == ["60 ms", "78 ms"]
     assert finance.get("/admin/providers/").status_code == 403
+
+
+def test_a_payments_page_shows_money_as_people_write_it(support: Client, alice: User) -> None:
+    payment = payment_of(alice, received=49_900, state="succeeded")
+
+    page = support.get(reverse("admin:billing_payment_change", args=[payment.pk])).content.decode()
+
+    assert page.count("₹499.00") == 2  # the price and what came
+    assert "49900" not in page
