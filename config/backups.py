@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from core import clock
 
 FOLDER = "backups"
 _STAMP = "%Y%m%dT%H%M%SZ"
+GONE_WITHIN_S = 10.0  # a connection that was closed is still listed for a moment
 _PROOFS = ("check_books", "verify_audit")
 
 
@@ -142,16 +144,28 @@ def prove(copy: str) -> Iterator[tuple[str, bool, str]]:
             yield command, done.returncode == 0, (done.stdout + done.stderr).strip()
 
 
+def refuse_while_in_use() -> None:
+    """Close our own connections, and insist that nobody else has one.
+
+    Raises: BackupError.
+    """
+    connections.close_all()
+    deadline = time.monotonic() + GONE_WITHIN_S
+    with _administration() as server:
+        while count := _one(server, "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [_name()]):
+            if time.monotonic() > deadline:
+                raise BackupError(f"{count} connections use the database: stop web, workers and beat first.")
+            time.sleep(0.05)
+
+
 def put_in_place(copy: str, *, backup: str) -> str:
     """Let the copy be the database; the name under which the former one stays.
 
     Raises: BackupError while anything is connected to it.
     """
-    connections.close_all()
+    refuse_while_in_use()
     with _administration() as server:
         former = f"{_name()}_before_{_moment(server)}"
-        if count := _one(server, "SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [_name()]):
-            raise BackupError(f"{count} connections use the database: stop web, workers and beat first.")
         with server.transaction():  # both names change, or neither does
             if _one(server, "SELECT count(*) FROM pg_database WHERE datname = %s", [_name()]):
                 _rename(server, _name(), former)

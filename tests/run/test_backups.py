@@ -87,16 +87,21 @@ def test_a_copy_that_does_not_hold_is_left_beside(monkeypatch: pytest.MonkeyPatc
     assert User.objects.count() == 1
 
 
-def test_it_is_not_put_in_place_under_somebody_who_works() -> None:
+def test_it_is_not_put_in_place_under_somebody_who_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backups, "GONE_WITHIN_S", 0.5)
     make_user("alice@example.com")
-    copy = backups.restore(backups.take().name)
-    with (
-        psycopg.connect(**backups._parameters(connection.settings_dict, backups._name())),
-        pytest.raises(backups.BackupError, match="1 connections use the database"),
-    ):
-        backups.put_in_place(copy, backup="some.dump")
+    backups.take()
 
-    backups.drop(copy)
+    with psycopg.connect(**backups._parameters(connection.settings_dict, backups._name())):
+        with pytest.raises(CommandError, match="connections use the database"):
+            call_command("restore", "--yes")
+        monkeypatch.setattr(backups, "prove", lambda copy: iter(()))
+        looks = iter([lambda: None, backups.refuse_while_in_use])  # they connect while the copy is made
+        monkeypatch.setattr(backups, "refuse_while_in_use", lambda: next(looks)())
+        with pytest.raises(CommandError, match="connections use the database"):
+            call_command("restore", "--yes")
+
+    assert databases() == {backups._name()}
     assert User.objects.count() == 1
 
 

@@ -34,6 +34,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{name} is to take the place of the database, which stays under another name.")
             if not _agreed():
                 raise CommandError("Nothing was changed.")
+        if not is_drill:
+            backups.refuse_while_in_use()  # rather now than after an hour's work
         copy = backups.restore(name)
         self.stdout.write(f"{name} is restored as {copy}.")
         is_whole = True
@@ -49,7 +51,11 @@ class Command(BaseCommand):
         if is_drill:
             self.stdout.write("The backup can be restored.")
             return
-        former = backups.put_in_place(copy, backup=name)
+        try:
+            former = backups.put_in_place(copy, backup=name)
+        except backups.BackupError:
+            backups.drop(copy)
+            raise
         self.stdout.write(f"It is in place; the former database is {former}. Drop that when nothing is missed.")
 
 
