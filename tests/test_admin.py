@@ -181,6 +181,7 @@ ACTS = {
     "billing_break_dismiss": {"finance"},
     "billing_debt_waive": {"finance"},
     "generation_generation_take_down": {"support", "ops"},
+    "calls_call_end": {"support", "ops"},
     "generation_generation_retry": {"support", "ops"},
     "generation_generation_cancel": {"support", "ops"},
     "generation_generation_release": {"support", "ops"},
