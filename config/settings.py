@@ -643,6 +643,8 @@ LOGGING = {
     "file": env.str("LOG_FILE", default=""),
     "max_bytes": env.int("LOG_FILE_MAX_BYTES", default=20_000_000),
     "count": env.int("LOG_FILE_COUNT", default=5),
+    "sentry_dsn": env.str("SENTRY_DSN", default=""),  # errors that nobody foresaw go there
+    "environment": ENVIRONMENT,
 }
 
 

@@ -21,6 +21,7 @@ import orjson
 import structlog
 
 from core import context
+from core.crashes import ToSentry
 
 _SECRET = re.compile(r"(password|secret|token|authorization|api_?key|cookie|signature|refresh|access$)", re.I)
 # What may stand inside a text, an exception's above all: tokens, links that open something, passwords in addresses,
@@ -114,9 +115,11 @@ class RotatedFile(logging.handlers.WatchedFileHandler):
 
 
 def configure(settings: dict[str, Any]) -> None:
-    """Set up structlog and the standard library's logging as one stream to the console, and to a file if asked.
+    """Set up structlog and the standard library's logging as one stream to the console, and to a file if asked; errors
+    that nobody foresaw go to Sentry too, if asked.
 
-    Called by Django as LOGGING_CONFIG with {"level": str, "json": bool, "file": str, "max_bytes": int, "count": int}.
+    Called by Django as LOGGING_CONFIG with {"level": str, "json": bool, "file": str, "max_bytes": int, "count": int,
+    "sentry_dsn": str, "environment": str}.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -146,6 +149,9 @@ def configure(settings: dict[str, Any]) -> None:
     if settings["file"]:
         how = {"filename": settings["file"], "max_bytes": settings["max_bytes"], "count": settings["count"]}
         handlers["file"] = {"()": RotatedFile} | how | kept
+    if settings.get("sentry_dsn"):
+        whose = {"dsn": settings["sentry_dsn"], "environment": settings["environment"]}
+        handlers["sentry"] = {"()": ToSentry, "scrub": scrub} | whose
     logging.config.dictConfig(
         {
             "version": 1,
