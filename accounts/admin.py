@@ -229,7 +229,7 @@ class MailedLinkAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "user", "email", "expires_at", "used_at"]
     list_select_related = ["user"]
     search_fields = ["email__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
     exclude = ["token_hash"]
 
 
@@ -248,5 +248,5 @@ class ExportAdmin(ReadOnlyModelAdmin):
     list_select_related = ["user"]
     list_filter = ["state"]
     search_fields = ["user__email__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
     exclude = ["file"]

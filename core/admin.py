@@ -270,4 +270,4 @@ class IdempotencyKeyAdmin(ReadOnlyModelAdmin):
 class StoredObjectAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "key", "expires_at"]
     search_fields = ["key__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]

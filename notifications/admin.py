@@ -207,7 +207,7 @@ class SuppressionAdmin(ReadOnlyModelAdmin):
     list_filter = ["reason"]
     search_fields = ["email__exact"]
     search_help_text = "The whole address"
-    ordering = ["-created_at"]
+    ordering = ["-id"]
     actions_detail = ["lift"]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -155,4 +155,4 @@ class OrderLineAdmin(ReadOnlyModelAdmin):
     list_display = ["order", "position", "name", "quantity", "amount"]
     list_select_related = ["order"]
     search_fields = ["order__id__exact", "product__id__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]

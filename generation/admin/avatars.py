@@ -32,7 +32,7 @@ class AvatarAdmin(ReadOnlyModelAdmin):
     list_select_related = ["user", "generation", "thumbnail__thumbnail"]
     list_filter = [StatusFilter]
     search_fields = ["id__exact", "user__email__exact", "generation__id__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
 
     @admin.display(description="picture")
     def picture(self, avatar: Avatar) -> str:

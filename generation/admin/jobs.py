@@ -97,7 +97,7 @@ class GenerationAdmin(ReadOnlyModelAdmin):
         "error_code",
     ]
     search_fields = ["id__exact", "user__email__exact", "attempts__provider_job_id__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
     date_hierarchy = None
     exclude = ["lease_token"]
     readonly_fields = ["cost_to_us"]
@@ -185,7 +185,7 @@ class AttemptAdmin(ReadOnlyModelAdmin):
     exclude = ["made"]
     list_filter = ["provider", "outcome", "error_code"]
     search_fields = ["id__exact", "generation__id__exact", "provider_job_id__exact", "token__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
 
 
 @admin.register(Asset)
@@ -193,7 +193,7 @@ class AssetAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "picture", "generation", "position", "content_type", "bytes", "purged_at"]
     list_select_related = ["generation", "thumbnail"]
     search_fields = ["id__exact", "generation__id__exact", "sha256__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
 
     @admin.display(description="picture")
     def picture(self, asset: Asset) -> str:
@@ -205,7 +205,7 @@ class ConsentAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "user", "generation", "wording"]
     list_select_related = ["user", "generation"]
     search_fields = ["generation__id__exact", "user__email__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
 
 
 @admin.register(JobPhoto)
@@ -213,4 +213,4 @@ class JobPhotoAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "generation", "photo", "position"]
     list_select_related = ["generation", "photo"]
     search_fields = ["generation__id__exact", "photo__id__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]

@@ -15,7 +15,7 @@ class PhotoAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "picture", "user", "purpose", "filename", "width", "height", "bytes", "deleted_at"]
     list_select_related = ["user", "file"]
     search_fields = ["id__exact", "user__email__exact", "sha256__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
 
     @admin.display(description="picture")
     def picture(self, photo: Photo) -> str:
@@ -31,4 +31,4 @@ class UploadAdmin(ReadOnlyModelAdmin):
     list_select_related = ["user"]
     list_filter = ["purpose"]
     search_fields = ["id__exact", "user__email__exact"]
-    ordering = ["-created_at"]
+    ordering = ["-id"]
