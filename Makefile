@@ -168,8 +168,9 @@ check: $(VENV)/.dev ## all of `make test` but the tests, and whether a dependenc
 	@$(PY) -m tests.steps format lint layers types migrations openapi secrets audit
 
 .PHONY: openapi
-openapi: $(VENV)/.dev ## write docs/openapi.yaml anew
+openapi: $(VENV)/.dev ## write docs/openapi.yaml and docs/postman.json anew
 	@ENVIRONMENT=test $(MANAGE) spectacular --api-version v1 --validate --fail-on-warn --file docs/openapi.yaml
+	@ENVIRONMENT=test $(MANAGE) postman
 
 .PHONY: settings
 settings: $(VENV)/.dev ## write docs/settings.md anew
