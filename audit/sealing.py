@@ -41,12 +41,17 @@ SEAL_TEXT = f"""jsonb_build_object(
     'rows', s.rows, 'previous', encode(s.previous, 'hex'), 'content', encode(s.content, 'hex'))::text"""
 
 # Ids and times are given before a transaction commits. A writer that still runs can only add rows later than its own
-# beginning, so nothing before the oldest one's can still appear.
+# beginning, so nothing before the oldest one's can still appear. Of a writer of another role (the tables' owner)
+# only its lock may be seen and not its beginning: then nothing is sealed until it has ended.
 _UNTIL = """
 SELECT least(statement_timestamp() - make_interval(secs => %s), min(xact_start))
 FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND backend_xid IS NOT NULL
     AND pid <> pg_backend_pid()
+HAVING NOT EXISTS (
+    SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE a.datname = current_database() AND a.backend_type IS NULL
+        AND l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted)
 """
 
 _SEAL = f"""
@@ -107,7 +112,9 @@ def _seal_batch() -> Sealed | None:
         if not take_turn():
             return None
         cursor.execute(_UNTIL, [settings.AUDIT_SEAL_LAG_S])
-        [until] = cursor.fetchone()
+        if not (found := cursor.fetchone()):
+            return None
+        [until] = found
         # A statement of its own: it sees whoever has committed since the writers were looked at.
         cursor.execute(_SEAL, {"until": until, "batch": BATCH, "lag": settings.AUDIT_SEAL_LAG_S})
         found = cursor.fetchone()

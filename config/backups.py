@@ -25,6 +25,7 @@ from psycopg import sql
 
 import audit
 from audit import sealing
+from config import app_role
 from config.embedded import postgres
 from core import clock
 
@@ -170,6 +171,8 @@ def put_in_place(copy: str, *, backup: str) -> str:
             if _one(server, "SELECT count(*) FROM pg_database WHERE datname = %s", [_name()]):
                 _rename(server, _name(), former)
             _rename(server, copy, _name())
+    if settings.APP_DATABASE_URL:
+        app_role.entrust()
     aside = sealing.set_heads_aside()
     audit.record(
         "installation.restored",

@@ -150,6 +150,8 @@ if not PRODUCTION:
 
 EXTERNAL_SERVERS = [name for name in ("DATABASE_URL", "REDIS_URL") if env.str(name, default="")]  # else embedded
 DATABASE_URL = env.str("DATABASE_URL", default="") or addresses.database_url(BASE_DIR)
+# Whom web and workers connect as, for `install` and `restore`, whose own DATABASE_URL is then the tables' owner's.
+APP_DATABASE_URL = env.str("APP_DATABASE_URL", default="")
 DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"] |= {
     "ENGINE": "core.postgres",

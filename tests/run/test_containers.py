@@ -84,13 +84,18 @@ def test_each_role_becomes_its_process(role: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.django_db
-def test_installing_makes_the_bucket_once(s3_url: str, settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_installing_makes_the_bucket_once_and_lets_the_role_in(
+    s3_url: str, settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     stores.use_bucket(settings, s3_url, "of-our-own")
+    settings.APP_DATABASE_URL = "postgres://installed_for@/x"
 
     call_command("install")
     call_command("install")
 
-    assert capsys.readouterr().out.count("The bucket was made.") == 1
+    out = capsys.readouterr().out
+    assert out.count("The bucket was made.") == 1
+    assert out.count("Web and workers connect as installed_for.") == 2
     storage.check()
 
 
