@@ -18,9 +18,19 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.enums import ActionVariant
 from unfold.forms import UserCreationForm
 
-from accounts import mfa, staff, standing, verification
+from accounts import looks, mfa, staff, standing, verification
 from accounts.emails import fold
-from accounts.models import EmailChange, EmailVerification, Erasure, Export, PasswordReset, Session, User, UserStatus
+from accounts.models import (
+    EmailChange,
+    EmailVerification,
+    Erasure,
+    Export,
+    Look,
+    PasswordReset,
+    Session,
+    User,
+    UserStatus,
+)
 from core.admin import ModelAdmin, ReadOnlyModelAdmin, act
 
 admin.site.unregister(Group)
@@ -62,6 +72,7 @@ class UserAdmin(ModelAdmin):
     actions_detail = [
         "suspend",
         "reinstate",
+        "look_as",
         {"title": "More", "items": ["vouch", "remind", "sign_out", "reset_mfa"]},
     ]
     add_fieldsets = [(None, {"fields": ["email", "first_name", "last_name", "password1", "password2"]})]
@@ -150,6 +161,8 @@ class UserAdmin(ModelAdmin):
                 return not found.is_verified
             case "reset-mfa":
                 return found.is_staff and mfa.is_enrolled(found)
+            case "look-as":
+                return looks.may_be_looked_at(found)
         return True
 
     @act(
@@ -171,6 +184,17 @@ class UserAdmin(ModelAdmin):
     def reinstate(self, request: HttpRequest, user: User, given: dict[str, Any]) -> str:
         standing.reinstate(user, actor=_actor(request), reason=given["reason"])
         return "Reinstated."
+
+    @act(
+        "Look as customer",
+        permission=looks.LOOK,
+        explanation="For a quarter of an hour you read what this person's own app shows, and can change nothing. The "
+        "person sees in their activity that support looked, and the reason that you give here.",
+        leads_to="console-look",
+    )
+    def look_as(self, request: HttpRequest, user: User, given: dict[str, Any]) -> str:
+        looks.begin(user, actor=_actor(request), reason=given["reason"])
+        return "You look as this person for a quarter of an hour."
 
     @act(
         "Verify the mailbox",
@@ -250,3 +274,12 @@ class ExportAdmin(ReadOnlyModelAdmin):
     search_fields = ["user__email__exact"]
     ordering = ["-id"]
     exclude = ["file"]
+
+
+@admin.register(Look)
+class LookAdmin(ReadOnlyModelAdmin):
+    list_display = ["created_at", "user", "actor", "reason", "ends_at"]
+    list_select_related = ["user", "actor"]
+    search_fields = ["user__id__exact", "user__email__startswith"]
+    search_help_text = "A whole user id, or the beginning of the e-mail address"
+    ordering = ["-id"]

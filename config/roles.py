@@ -35,7 +35,7 @@ def _view(app: str, *models: str) -> dict[str, str]:
 # model → what may be done to it: Django's own view, add, change, delete, and the acts that models name.
 ROLES: dict[str, dict[str, str]] = {
     "support": {
-        **_view("accounts", "session", "emailverification", "emailchange", "passwordreset"),
+        **_view("accounts", "session", "emailverification", "emailchange", "passwordreset", "look"),
         **_view("audit", "auditlog", "approval"),
         **_view("billing", *_MONEY, *_PRICES),
         "calls.call": "view end",
@@ -44,7 +44,7 @@ ROLES: dict[str, dict[str, str]] = {
         "notifications.suppression": "view add lift",
         **_view("notifications", "mailevent"),
         **_view("wearables", "wearable", "selection", "customization"),
-        "accounts.user": "view suspend verify remind sign_out",
+        "accounts.user": "view suspend verify remind sign_out look_as",
         "billing.staffgrant": "view give",
         "generation.generation": "view takedown rerun end",
         "generation.report": "view decide",
@@ -52,7 +52,8 @@ ROLES: dict[str, dict[str, str]] = {
         "store.order": "view process",
     },
     "finance": {
-        **_view("accounts", "user"),
+        **_view("accounts", "look"),
+        "accounts.user": "view look_as",
         **_view("audit", "auditlog", "daytotal", "verification"),
         "audit.extract": "view take",
         **_view("billing", *_MONEY, *_PRICES, "break", "gatewaycursor", "bookcheck", "promospending"),

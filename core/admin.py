@@ -184,11 +184,13 @@ def act(
     preview: Callable[[Any, dict[str, Any]], Sequence[str]] | None = None,
     variant: ActionVariant = ActionVariant.DEFAULT,
     icon: str | None = None,
+    leads_to: str = "",
 ) -> Callable[[Callable[..., str]], Any]:
     """A button on an object's page, for `actions_detail`: it asks in a dialog, and the form's POST does it.
 
     The method gets the request, the object and the form's values, calls one topic function and answers what to tell.
-    With `preview` and a PreviewForm, what it answers for the object and those values has to be seen first.
+    With `preview` and a PreviewForm, what it answers for the object and those values has to be seen first. `leads_to`
+    names the page about the object that comes next, if not the one where the dialog was opened.
     """
 
     def declare(method: Callable[..., str]) -> Any:
@@ -208,9 +210,8 @@ def act(
                 asked.add_error("reason", error.message)
                 return render(request, "unfold/helpers/dialog.html", shown)
             messages.success(request, said)
-            page = _page_of(request) or reverse(
-                f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id]
-            )
+            own = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
+            page = (not leads_to and _page_of(request)) or reverse(leads_to or own, args=[object_id])
             # The dialog is fetched by htmx, which is told to load the page anew; without it this is a plain redirect.
             if "HX-Request" in request.headers:
                 return HttpResponse(status=204, headers={"HX-Redirect": page})

@@ -10,6 +10,7 @@ from django.db.models import Case, F, OuterRef, QuerySet, Subquery, TextField, V
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Concat, JSONObject, Left, NullIf, Trim
 
+from accounts.models import Look
 from billing.models import LedgerEntry, LedgerTransaction, Payment, Subscription, Wallet
 from calls import terms
 from calls.models import Call
@@ -20,7 +21,7 @@ from store.models import Order, OrderLine
 
 Activity = dict[str, Any]
 
-TYPES = ("generation", "avatar", "payment", "subscription", "order", "call", "credits")
+TYPES = ("generation", "avatar", "payment", "subscription", "order", "call", "credits", "look")
 CREDITS = {
     LedgerTransaction.Kind.PURCHASE.value: "Credits bought",
     LedgerTransaction.Kind.GRANT.value: "Credits received",
@@ -72,6 +73,7 @@ class Feed:
             _orders(viewer),
             _calls_made(viewer),
             _calls_received(viewer),
+            _looks(viewer),
             _credits(viewer),
         ]
 
@@ -153,6 +155,18 @@ def _orders(viewer: Any) -> Source:
         about=Left(Subquery(names.values(all=StringAgg("name", ", ", order_by="position"))), DESCRIBED),
         standing="state",
         facts={name: name for name in ("amount", "currency", "tracking")},
+    )
+
+
+def _looks(viewer: Any) -> Source:
+    """Who of the staff it was is theirs; that they looked, and why, is the customer's."""
+    return _source(
+        Look.objects.filter(user=viewer),
+        type="look",
+        headline=Value("Support looked at your account"),
+        about=F("reason"),
+        standing=Value("read_only"),
+        facts={"until": "ends_at"},
     )
 
 

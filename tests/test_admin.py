@@ -17,6 +17,7 @@ from tests.people import PASSWORD, make_staff, make_user
 
 OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "wearables", "generation", "calls", "store")
 READ_ONLY = {
+    "accounts.look",
     "calls.call",
     "audit.auditlog",
     "audit.auditdetail",
@@ -123,7 +124,7 @@ JOBS = "generation attempt asset consent jobphoto photo upload avatar report"
 # group → what its people may look at, by app. What stands nowhere is for superusers alone.
 SEEN = {
     "support": {
-        "accounts": "user session emailverification emailchange passwordreset",
+        "accounts": "user session emailverification emailchange passwordreset look",
         "audit": "auditlog approval",
         "billing": MONEY,
         "calls": "call",
@@ -133,7 +134,7 @@ SEEN = {
         "store": "product order orderline",
     },
     "finance": {
-        "accounts": "user",
+        "accounts": "user look",
         "audit": "auditlog approval daytotal verification extract",
         "billing": f"{MONEY} plan break gatewaycursor bookcheck promospending",
         "calls": "call",
@@ -167,6 +168,7 @@ ADDED = {
 ACTS = {
     "accounts_user_suspend": {"support"},
     "accounts_user_reinstate": {"support"},
+    "accounts_user_look_as": {"support", "finance"},
     "accounts_user_vouch": {"support"},
     "accounts_user_remind": {"support"},
     "accounts_user_sign_out": {"support"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from accounts.models.exports import Export, ExportState
 from accounts.models.leaving import Erasure
 from accounts.models.links import EmailChange, EmailVerification, MailedLink, PasswordReset
+from accounts.models.looks import Look
 from accounts.models.sessions import EndReason, Session
 from accounts.models.users import User, UserManager, UserStatus
 
@@ -15,6 +16,7 @@ __all__ = [
     "Erasure",
     "Export",
     "ExportState",
+    "Look",
     "MailedLink",
     "PasswordReset",
     "Session",

@@ -96,6 +96,7 @@ class User(UUIDModel, AbstractBaseUser, PermissionsMixin):
             ("verify_user", "Can take a mailbox for proved"),
             ("remind_user", "Can send the verification mail again"),
             ("sign_out_user", "Can end a person's sessions"),
+            ("look_as_user", "Can look at the product as a customer sees it"),
             ("reset_mfa_user", "Can reset a colleague's second factor"),
         )
 

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from calls import calling, livekit, terms
 from calls.api.filters import ROLES
 from calls.models import Call, State, Type
+from core import context
 from core.api.serializers import Serializer, TextField
 
 
@@ -106,7 +107,8 @@ class CallSerializer(serializers.ModelSerializer[Call]):
 
     @extend_schema_field(RoomSerializer(allow_null=True))
     def get_livekit(self, call: Call) -> dict[str, Any] | None:
-        if not call.room or call.state != State.ANSWERED or not livekit.is_configured():
+        is_looked_at = context.current().on_behalf_of_id is not None  # whoever looks as a customer joins nothing
+        if is_looked_at or not call.room or call.state != State.ANSWERED or not livekit.is_configured():
             return None
         token, ends_at = livekit.join_token(call.room, str(self.context["user"].pk))
         answer = {"url": livekit.client_url(), "room": call.room, "token": token, "expires_at": ends_at}

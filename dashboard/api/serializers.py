@@ -46,14 +46,16 @@ class CreditDaySerializer(CreditFlowSerializer):
 
 class ActivitySerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(
-        help_text="Of the job, avatar, payment, subscription, order, call or ledger transaction."
+        help_text="Of the job, avatar, payment, subscription, order, call, ledger transaction or look."
     )
     type = serializers.ChoiceField(choices=TYPES)
     title = serializers.CharField()
     description = serializers.CharField(
         help_text="The beginning of its prompt or description, what was ordered, who called; may be empty."
     )
-    status = serializers.CharField(help_text="As the thing itself shows it; of credits always `posted`.")
+    status = serializers.CharField(
+        help_text="As the thing itself shows it; of credits always `posted`, of looks `read_only`."
+    )
     created_at = serializers.DateTimeField()
     metadata = serializers.DictField(help_text="A few facts, by type: prices in credits, money in minor units.")
 

@@ -88,7 +88,7 @@ class DashboardViewSet(ViewSet):
         summary="What happened, newest first",
         description=(
             "Jobs, avatars, payments, subscriptions, orders, calls (made and received) and movements of credits, "
-            "without what was deleted."
+            "without what was deleted; and each time that support looked at the account, with the reason."
         ),
         responses=serializers.ActivitySerializer(many=True),
         examples=[_ACTIVITY],

@@ -211,7 +211,7 @@ def _made(person: User) -> list[Source]:
 
 def _others(person: User) -> list[Source]:
     actor = User.objects.filter(pk=OuterRef("actor_id")).values("email")[:1]
-    by_staff = AuditLog.objects.filter(user_id=person.pk, source=AuditLog.Source.ADMIN)
+    by_staff = AuditLog.objects.filter(user_id=person.pk, source=AuditLog.Source.ADMIN).exclude(action="look.shown")
     return [
         Source(Mail, Mail.objects.filter(user=person), "mail", F("name"), F("state"), F("subject")),
         Source(Session, Session.objects.filter(user=person), "login", "Signed in", F("end_reason"), F("user_agent")),

@@ -12,4 +12,6 @@ urlpatterns = [
     path("invariants/", admin.site.admin_view(views.invariants), name="console-invariants"),
     path("providers/", admin.site.admin_view(views.providers), name="console-providers"),
     path("customer/<uuid:pk>/", admin.site.admin_view(views.customer), name="console-customer"),
+    path("customer/<uuid:pk>/look/", admin.site.admin_view(views.look), name="console-look"),
+    path("customer/<uuid:pk>/look/<slug:code>/", admin.site.admin_view(views.look), name="console-look"),
 ]

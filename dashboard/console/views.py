@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.views.decorators.http import require_safe
 
+from accounts import looks
 from accounts.models import User
 from dashboard.console import customer as customers
 from dashboard.console import invariants as rules
-from dashboard.console import scoreboard, search
+from dashboard.console import looking, scoreboard, search
 from dashboard.console.charts import SPANS
 
 
@@ -49,6 +51,28 @@ def customer(request: HttpRequest, pk: UUID) -> HttpResponse:
         raise Http404
     before = request.GET.get("before", "")
     return _page(request, "console/customer.html", person.email, **customers.page(request, person, before=before))
+
+
+@require_safe
+def look(request: HttpRequest, pk: UUID, code: str = "account") -> HttpResponse:
+    """A page of what a customer sees, while the person asking has said why they look."""
+    if not request.user.has_perm(looks.LOOK):
+        raise PermissionDenied
+    found = looks.live(pk, actor=request.user)
+    if found is None:
+        messages.warning(request, "That look is over; begin another one, if you have to.")
+        return redirect("console-customer", pk)
+    section = looking.SECTIONS.get(code)
+    if section is None:
+        raise Http404
+    if not request.user.has_perms(section.needed):
+        raise PermissionDenied
+    asked = request.GET.get("page", "")
+    page = max(1, int(asked)) if asked.isdecimal() and len(asked) < 9 else 1
+    looks.note(found, section=section.code)
+    answer = looking.read(found, section, page=page)
+    values = {"look": found, "section": section, "sections": looking.sections(request.user), "answer": answer}
+    return _page(request, "console/look.html", f"{found.user.email}: {section.title}", **values, number=page)
 
 
 def _page(request: HttpRequest, template: str, title: str, **values: Any) -> HttpResponse:
