@@ -45,9 +45,10 @@ class Scheduler(beat.Scheduler):
 @signals.beat_init.connect
 def refuse(**_: object) -> None:
     """A worker or beat with unsafe production settings does not start."""
-    from core import boot
+    from core import boot, tracing
 
     boot.refuse()
+    tracing.start()
 
 
 @signals.setup_logging.connect

@@ -649,6 +649,17 @@ LOGGING = {
     "environment": ENVIRONMENT,
 }
 
+# Under the names that OpenTelemetry gives them; its SDK reads its others from the environment by itself.
+TRACING = {
+    "endpoint": env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="").rstrip("/"),
+    "headers": dict(
+        (name.strip(), unquote(value.strip()))
+        for name, _, value in (pair.partition("=") for pair in env.list("OTEL_EXPORTER_OTLP_HEADERS", default=[]))
+    ),
+    "service": env.str("OTEL_SERVICE_NAME", default="atelier"),
+    "ratio": env.float("OTEL_TRACES_SAMPLER_ARG", default=1),
+}
+
 
 # --- Admin --------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import IO, Any
@@ -22,7 +22,7 @@ import requests
 import structlog
 import urllib3
 
-from core import wire
+from core import tracing, wire
 
 log = structlog.get_logger("http")
 
@@ -111,7 +111,7 @@ def call(
     # A kept connection that the server has just closed would make a write's outcome unknown for nothing.
     session = _session() if method == "GET" else wire.session(USER_AGENT)
     began = time.perf_counter()
-    with wire.exchange(timeout_s) as exchange:
+    with _told(method, url) as told, wire.exchange(timeout_s) as exchange:
         try:
             with session.request(
                 method,
@@ -124,6 +124,7 @@ def call(
                 allow_redirects=False,
                 stream=True,
             ) as response:
+                told.attributes["http.response.status_code"] = response.status_code
                 body = bytearray()
                 for chunk in response.iter_content(_CHUNK):
                     body += chunk
@@ -155,6 +156,11 @@ def retry_after_s(headers: Mapping[str, str]) -> int | None:
 def _safe(url: str) -> str:
     """The URL without its query, which may hold a signature."""
     return url.split("?", 1)[0]
+
+
+def _told(method: str, url: str) -> AbstractContextManager[tracing.Told]:
+    """Its span: to whom, and not with what, for a path may open something too."""
+    return tracing.span(method, "CLIENT", {"http.request.method": method, "server.address": origin(url)[1]})
 
 
 class FetchError(Exception):
@@ -274,7 +280,7 @@ def fetch(
         pool = wire.Pool(address, port, timeout=limits, retries=False)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     named = parts.netloc if parts.netloc.isascii() else f"{host}:{port}"
-    with wire.exchange(timeout_s) as exchange:
+    with _told("GET", url) as told, wire.exchange(timeout_s) as exchange:
         try:
             response = pool.urlopen(
                 "GET",
@@ -284,6 +290,7 @@ def fetch(
                 preload_content=False,
                 retries=False,
             )
+            told.attributes["http.response.status_code"] = response.status
             with response:
                 fetched = _stream(response, to, max_bytes=max_bytes)
         except urllib3.exceptions.HTTPError as error:

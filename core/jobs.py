@@ -8,12 +8,12 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from celery import current_app, shared_task
+from celery import current_app, current_task, shared_task
 from celery.exceptions import NotRegistered
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from core import context, redis
+from core import context, redis, tracing
 from core.ids import new_id
 
 log = structlog.get_logger("jobs")
@@ -42,7 +42,11 @@ def task(name: str, *, queue: str = "default") -> Callable[[Callable[[], None]],
     def declare(function: Callable[[], None]) -> Any:
         @functools.wraps(function)
         def run() -> None:
-            with context.use(source="SYSTEM", request_id=f"{name}:{new_id().hex[-12:]}", actor_id=None, ip=None):
+            parent = getattr(current_task.request, tracing.CARRIER, None) if current_task else None
+            with (
+                context.use(source="SYSTEM", request_id=f"{name}:{new_id().hex[-12:]}", actor_id=None, ip=None) as now,
+                tracing.span(name, "CONSUMER", {"atelier.request_id": now.request_id}, parent=parent) as told,
+            ):
                 # Before the first query: what is committed from now on needs a message of its own.
                 with suppress(redis.Error):
                     redis.client().delete(_awaited(name))
@@ -51,6 +55,7 @@ def task(name: str, *, queue: str = "default") -> Callable[[Callable[[], None]],
                     function()
                 except (OperationalError, InterfaceError) as error:
                     # The database is away: every wake-up meets it, so one line and no stack.
+                    told.has_failed = True
                     log.error("task_failed", task=name, error=str(error).partition("\n")[0])
                     connection.close_if_unusable_or_obsolete()
                 except Exception:
@@ -87,7 +92,8 @@ def publish(name: str) -> bool:
     try:
         if not redis.client().set(_awaited(name), "1", nx=True, ex=AWAITED_S):
             return True
-        current_app.tasks[name].apply_async(retry=False, ignore_result=True)
+        with tracing.span(f"wake {name}", "PRODUCER"):
+            current_app.tasks[name].apply_async(retry=False, ignore_result=True, headers=tracing.carried())
     except Exception as error:
         # Whatever kombu or redis raise: the committed request must not answer 500 because the broker is away.
         log.warning("wake_lost", task=name, error=type(error).__name__)

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 import structlog
 
-from core import context
+from core import context, tracing
 from core.crashes import ToSentry
 
 _SECRET = re.compile(r"(password|secret|token|authorization|api_?key|cookie|signature|refresh|access$)", re.I)
@@ -44,6 +44,8 @@ def _add_context(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
     now = context.current()
     if now.request_id:
         event.setdefault("request_id", now.request_id)
+    if trace_id := tracing.trace_id():
+        event.setdefault("trace_id", trace_id)
     if now.actor_id:
         event.setdefault("actor", str(now.actor_id))
     if now.ip and event.get("logger") == "security":

@@ -20,7 +20,7 @@ from django.http.response import HttpResponseBase
 from django.middleware import common, csrf
 from django.utils import timezone
 
-from core import context, metrics
+from core import context, metrics, tracing
 from core.ids import new_id
 
 log = structlog.get_logger("request")
@@ -87,13 +87,16 @@ class RequestMiddleware:
             if request.path.startswith("/api/v1/webhooks/")
             else "API"
         )
-        with context.use(
-            request_id=request_id,
-            ip=client_ip(request) or None,
-            user_agent=request.META.get("HTTP_USER_AGENT", "")[:400],
-            source=source,
-            actor_id=None,
-            on_behalf_of_id=None,
+        with (
+            context.use(
+                request_id=request_id,
+                ip=client_ip(request) or None,
+                user_agent=request.META.get("HTTP_USER_AGENT", "")[:400],
+                source=source,
+                actor_id=None,
+                on_behalf_of_id=None,
+            ),
+            tracing.span("request", "SERVER", parent=request.META.get("HTTP_TRACEPARENT")) as told,
         ):
             response = self.get_response(request)
             took_s = time.perf_counter() - started
@@ -102,6 +105,13 @@ class RequestMiddleware:
             # Every new label is memory for good, and a method is anything that a client makes up.
             method = request.method if request.method in METHODS else "other"
             metrics.REQUEST_SECONDS.labels(operation, method, str(response.status_code)).observe(took_s)
+            told.name, told.has_failed = f"{method} {operation}", response.status_code >= 500
+            told.attributes |= {
+                "http.request.method": method,
+                "http.route": operation,
+                "http.response.status_code": response.status_code,
+                "atelier.request_id": request_id,
+            }
             log.info(
                 "request",
                 method=request.method,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -55,7 +56,8 @@ def run(scripts: Iterable[Script]) -> None:
                 log.exception("script_failed", script=getattr(script, "__qualname__", "?"))
                 connection.close_if_unusable_or_obsolete()
                 return
-            future = pool.submit(call.call if isinstance(call, Lasting) else call)
+            # In a context of its own: what it logs and traces belongs to the task, and threads inherit none.
+            future = pool.submit(copy_context().run, call.call if isinstance(call, Lasting) else call)
             running[future] = script
             if isinstance(call, Lasting):
                 beats[future] = call.beat
