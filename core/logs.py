@@ -174,6 +174,7 @@ def configure(settings: dict[str, Any]) -> None:
                 "django.request": {"level": "CRITICAL"},
                 "django.security.DisallowedHost": {"level": "CRITICAL"},
                 "urllib3": {"level": "WARNING"},
+                "opentelemetry": {"level": "ERROR"},  # one line for a batch that is lost, none for each try
                 "stripe": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},
                 "celery.beat": {"level": "WARNING"},

@@ -1,16 +1,18 @@
 """Traces, for an OpenTelemetry collector where OTEL_EXPORTER_OTLP_ENDPOINT is set: what took how long, nobody's data.
 
 A span is made at our own doors and nowhere else: a request, a task and its message, a statement, a call to a provider.
-What it tells is named there, one by one. Without the setting the SDK is not even imported.
+What it tells is named there, one by one. Without the setting nothing of it is imported here.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event, Thread
 from typing import Any, Literal
 
 from django.conf import settings
@@ -21,6 +23,7 @@ Kind = Literal["SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
 
 CARRIER = "traceparent"
 _SQL_CHARS = 2_000
+_EXIT_S = 2
 
 _provider: Any = None
 _tracer: Any = None
@@ -56,13 +59,33 @@ def start() -> None:
         "deployment.environment.name": settings.ENVIRONMENT,
     }
     # By the trace's id, so that web and workers choose the same ones, and nobody outside chooses for us by a flag.
-    _provider = TracerProvider(resource=Resource.create(who), sampler=TraceIdRatioBased(settings.TRACING["ratio"]))
+    by = TraceIdRatioBased(settings.TRACING["ratio"])
+    _provider = TracerProvider(resource=Resource.create(who), sampler=by, shutdown_on_exit=False)
     to = OTLPSpanExporter(endpoint=f"{settings.TRACING['endpoint']}/v1/traces", headers=settings.TRACING["headers"])
     _provider.add_span_processor(BatchSpanProcessor(to))
     _tracer = _provider.get_tracer("atelier")
+    _send_the_rest_at_exit(_provider)
     connection_created.connect(_watch)
     for known in connections.all(initialized_only=True):
         _watch(known)
+
+
+def _send_the_rest_at_exit(provider: Any) -> None:
+    """The SDK itself would wait half a minute for a collector that is away. A thread cannot be begun at the exit."""
+    leaving, left = Event(), Event()
+
+    def leave() -> None:
+        leaving.wait()
+        provider.shutdown()
+        left.set()
+
+    Thread(target=leave, name="tracing", daemon=True).start()
+
+    def wait() -> None:
+        leaving.set()
+        left.wait(_EXIT_S)
+
+    atexit.register(wait)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def test_copying_the_example_changes_nothing() -> None:
 def start(**environment: str) -> subprocess.CompletedProcess[str]:
     base = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     return subprocess.run(
-        [sys.executable, "-c", "import config.wsgi, sys; sys.exit('opentelemetry.sdk' in sys.modules)"],
+        [sys.executable, "-c", "import config.wsgi, sys; sys.exit('opentelemetry.exporter' in sys.modules)"],
         cwd=ROOT,
         env=base | environment,
         capture_output=True,
