@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.templatetags.static import static
@@ -17,6 +18,7 @@ from config.embedded import addresses
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 
 env = environ.FileAwareEnv()  # NAME_FILE holds the secret NAME (Docker, Kubernetes)
 if os.environ.get("ENVIRONMENT") != "test":
@@ -53,6 +55,8 @@ PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/
 FRONTEND_URL = env.str("FRONTEND_URL", default="").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
 ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", default=[] if PRODUCTION else ["http://localhost:5173"])
+if SANDBOX_ENABLED:  # the studio, which comes back from checkouts as any client does
+    ALLOWED_ORIGINS.append("{0.scheme}://{0.netloc}".format(urlsplit(PUBLIC_URL)))
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
 SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="support@example.test")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -10,6 +9,7 @@ from django.views.generic import RedirectView
 from accounts.api.urls import urlpatterns as accounts
 from billing.api.urls import urlpatterns as billing
 from calls.api.urls import urlpatterns as calls
+from config import pages
 from core import health
 from core.api import docs
 from core.storage import folder
@@ -24,6 +24,8 @@ from wearables.api.urls import urlpatterns as wearables
 api = [*billing, *generation, *calls, *store, *dashboard, *accounts, *wearables, *inbox]
 
 urlpatterns = [
+    path("", pages.home, name="home"),
+    path("studio", pages.studio, name="studio"),
     path("api/v1/", include(api)),
     path("api/schema", docs.schema, name="schema"),
     path("api/docs", docs.swagger, name="docs"),
@@ -44,8 +46,6 @@ urlpatterns = [
     path("", include("billing.pages")),
     path("", include("store.pages")),
 ]
-if not settings.PRODUCTION:
-    urlpatterns.append(path("", RedirectView.as_view(pattern_name="docs"), name="home"))
 
 handler400 = "core.api.exceptions.bad_request"
 handler404 = "core.api.exceptions.not_found"

@@ -26,11 +26,14 @@ DOCUMENTATION = (
     _OWN + "script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "font-src 'self' data:; worker-src 'self' blob:"
 )
+# The studio shows a photo before it is sent, and pictures behind signed links; its style is a file.
+STUDIO = _OWN + f"script-src 'self'; style-src 'self'; img-src 'self' data: blob: https:{_STORE}; font-src 'self'"
 _BY_PREFIX = (
     ("/api/docs", DOCUMENTATION),
     ("/api/redoc", DOCUMENTATION),
     ("/api/", DATA),
     ("/admin/", CONSOLE),
+    ("/studio", STUDIO),
 )
 
 

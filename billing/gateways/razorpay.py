@@ -194,8 +194,8 @@ class Razorpay:
         """Razorpay itself has only a script for the browser, so our own page loads it; a stand-in has its own page."""
         if is_real():
             return page_url
-        query = f"?{urlencode({'callback_url': return_url})}" if return_url else ""
-        return f"{settings.RAZORPAY_BASE_URL}/checkout/{start.ref}{query}"
+        back = {"callback_url": return_url, "cancel_url": return_url} if return_url else {}
+        return f"{settings.RAZORPAY_BASE_URL}/checkout/{start.ref}?{urlencode(back)}".rstrip("?")
 
     def check_client(self, claim: Mapping[str, str], *, refs: Sequence[str]) -> bool:
         """Source: HMAC-SHA256 with the API key's secret over `order_id|payment_id`, the order id being ours."""

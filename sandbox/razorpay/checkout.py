@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,6 +17,7 @@ from sandbox.razorpay import cards, entities, payments
 from sandbox.razorpay.errors import RazorpayError
 from sandbox.state import Doc
 
+CARRIED = ("callback_url", "cancel_url")  # where the browser goes afterwards, from page to page
 ACTS = ("pay", "authorize", "late", "fail", "abandon")
 
 
@@ -102,7 +103,7 @@ async def show(request: Request) -> Response:
         return JSONResponse(entities.public(order))
     carried = joined(
         markup('<input type=hidden name="{name}" value="{value}">', name=name, value=request.query_params[name])
-        for name in ("callback_url", "cancel_url")
+        for name in CARRIED
         if name in request.query_params
     )
     return page(f"Pay {money(order['amount'], order['currency'])}", _summary(order), _form(order, carried), narrow=True)
@@ -174,9 +175,10 @@ def _result_page(order: Doc, handed: Doc, form: dict[str, str], status: int) -> 
         title,
         markup(
             '<div class=card><h1>{title}</h1><p class=soft>{message}</p>{rows}{onward}'
-            '<p><a href="/razorpay/checkout/{id}">Back to the checkout</a> · '
+            '<p><a href="/razorpay/checkout/{id}?{carried}">Back to the checkout</a> · '
             '<a href="/razorpay/dashboard">Gateway\'s dashboard</a></p></div>',
             title=title, message=message if message else EMPTY, rows=rows, onward=onward, id=order["id"],
+            carried=urlencode({name: form[name] for name in CARRIED if name in form}),
         ),
         narrow=True, status=status,
     )  # fmt: skip

@@ -92,6 +92,8 @@ class Command(BaseCommand):
         yield ""
         if "web" in names:
             yield f"Atelier   {settings.PUBLIC_URL}/"
+            if settings.SANDBOX_ENABLED:
+                yield f"  Studio  {settings.PUBLIC_URL}/studio"
             yield f"  API     {settings.PUBLIC_URL}/api/v1     try it: {settings.PUBLIC_URL}/api/docs"
             yield f"  Staff   {settings.PUBLIC_URL}/admin/"
             yield f"  Health  {settings.PUBLIC_URL}/health     metrics: {settings.PUBLIC_URL}/metrics"
