@@ -34,6 +34,7 @@ REASONS: dict[str, str] = {
     "photo_refused": "The provider could not use the photo.",
     "image_url_refused": "The picture could not be fetched from image_url.",
     "image_unreadable": "What image_url leads to is not a picture we can use.",
+    "photo_unavailable": "The photo could not be read from our storage.",
     "provider_rejected": "The provider refused the order.",
     "provider_failed": "The provider failed to make it.",
     "provider_canceled": "The provider cancelled it.",

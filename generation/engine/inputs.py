@@ -9,10 +9,11 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 
-from core import http, pictures
+from core import http, pictures, storage
 from core.errors import Error
 from core.ids import new_id
 from core.killpoints import reach
@@ -21,7 +22,10 @@ from generation.engine import finish, moves
 from generation.engine.scripts import Call
 from generation.models import Generation, JobPhoto
 
+log = structlog.get_logger("engine")
+
 FETCH_TIMEOUT_S = 30
+READING = "reading "  # and how many times in vain
 _TRIES = 3
 
 
@@ -43,7 +47,11 @@ def script(job: Generation, token: UUID) -> Generator[Call, Any, bool]:
             return False
         with picture.jpeg:
             photo = photos.draft(picture, user=job.user, filename=urlsplit(url).path)
-            yield partial(photos.keep_bytes, photo, picture.jpeg)
+            try:
+                yield partial(photos.keep_bytes, photo, picture.jpeg)
+            except storage.StorageAway:
+                moves.put_back(job.pk, token, **storage_away(job))
+                return False
             reach("generation.inputs.saved")
             with transaction.atomic():
                 if not moves.renew(job.pk, token):
@@ -51,6 +59,13 @@ def script(job: Generation, token: UUID) -> Generator[Call, Any, bool]:
                 photos.keep(photo)
                 JobPhoto.objects.create(id=new_id(), generation=job, photo=photo)
     return True
+
+
+def storage_away(job: Generation) -> dict[str, Any]:
+    """How a job waits whose photo our storage does not give or take: 2, 4, 8 … 60 s, for nobody else could either."""
+    tries = 1 + (int(job.step.removeprefix(READING)) if job.step.startswith(READING) else 0)
+    log.warning("photo_unreadable", generation=str(job.pk), tries=tries)
+    return {"after_s": moves.backoff_s(tries), "step": f"{READING}{tries}"}
 
 
 def _take(url: str, file: IO[bytes]) -> pictures.Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -112,6 +113,12 @@ def put_back(job_id: UUID, token: UUID, *, after_s: float, **changes: Any) -> bo
     """Give the job up in the state it is in, to be looked at again after a while. False: the lease is lost."""
     found = Generation.objects.filter(mine(token), pk=job_id, state__in=OPEN)
     return bool(found.update(lease_token=None, lease_until=None, next_at=Now() + timedelta(seconds=after_s), **changes))
+
+
+def backoff_s(tries: int) -> float:
+    """2, 4, 8 … 60 s, with jitter so that a herd spreads."""
+    ceiling = min(settings.GENERATION_POLL_MAX_S, settings.GENERATION_POLL_MIN_S * 2 ** min(tries, 6) / 2)
+    return float(ceiling * random.uniform(0.5, 1))  # noqa: S311  jitter, not a secret
 
 
 def seconds(count: float) -> timedelta:

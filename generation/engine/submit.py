@@ -5,7 +5,6 @@ A synchronous provider answers that call with what it made: the job goes to `sto
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -27,6 +25,7 @@ from generation.engine import answers, avatars, finish, inputs, moves, orders, s
 from generation.engine.scripts import Lasting, Script
 from generation.models import Attempt, Generation, Operation, Outcome, State
 from generation.providers.base import (
+    InputAway,
     Misconfigured,
     Order,
     ProviderError,
@@ -160,7 +159,8 @@ def _not_started(
 ) -> None:
     """The provider surely did not start: send it again later, elsewhere, or end the job."""
     refused = isinstance(error, Rejected)
-    throughput.report(job.provider, answered=refused)
+    if not isinstance(error, InputAway):
+        throughput.report(job.provider, answered=refused)
     if attempt is not None:
         Attempt.objects.filter(pk=attempt.pk, outcome=Outcome.PENDING).update(
             outcome=Outcome.FAILED if refused else Outcome.NOT_STARTED,
@@ -178,6 +178,8 @@ def _not_started(
         throughput.trip(job.provider, error.message)
         if not _fall_back(job, token):
             finish.fail(job.pk, code="provider_unavailable", where=moves.mine(token), detail=error.message)
+    elif isinstance(error, InputAway):
+        _wait(job, token, **inputs.storage_away(job))
     else:
         after_s = error.retry_after_s if isinstance(error, Unavailable) else None
         _later(job, token, after_s=max(after_s or 0, _backoff(job)))
@@ -185,11 +187,15 @@ def _not_started(
 
 def _later(job: Generation, token: UUID, *, after_s: float) -> None:
     """Another try, at the operation's fallback if it has one, else here after a while."""
-    if _fall_back(job, token):
-        return
-    wait = {"next_at": Now() + moves.seconds(after_s), "was_submitted": _may_have_started(job)}
+    if not _fall_back(job, token):
+        _wait(job, token, after_s=after_s, step="")
+
+
+def _wait(job: Generation, token: UUID, *, after_s: float, step: str) -> None:
+    """Give it up, to be sent again after a while."""
+    wait = {"next_at": Now() + moves.seconds(after_s), "was_submitted": _may_have_started(job), "step": step}
     if not moves.move(job.pk, State.QUEUED, where=moves.mine(token), origins=[State.SUBMITTING], **wait):
-        moves.put_back(job.pk, token, after_s=after_s)
+        moves.put_back(job.pk, token, after_s=after_s, step=step)
 
 
 def _may_have_started(job: Generation) -> bool:
@@ -224,7 +230,5 @@ def _fall_back(job: Generation, token: UUID) -> bool:
 
 
 def _backoff(job: Generation) -> float:
-    """2, 4, 8 … 60 s by the number of tries in this stage, with jitter so that a herd spreads."""
-    tries = Attempt.objects.filter(generation=job, round=job.round, stage=job.stage).count()
-    ceiling = min(settings.GENERATION_POLL_MAX_S, settings.GENERATION_POLL_MIN_S * 2 ** min(tries, 6) / 2)
-    return float(ceiling * random.uniform(0.5, 1))  # noqa: S311  jitter, not a secret
+    """By the number of tries in this stage."""
+    return moves.backoff_s(Attempt.objects.filter(generation=job, round=job.round, stage=job.stage).count())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from django.db.models.functions import Now
 
 from core import jobs
 from generation import photos, uploads
-from generation.engine import finish, moves
+from generation.engine import finish, inputs, moves
 from generation.models import Generation, Outcome
 
 _BATCH = 200
@@ -43,10 +44,15 @@ def end_overdue() -> int:
     """Fail and release every open job past its deadline; one under a live store lease is left alone."""
     overdue = Q(deadline_at__lte=Now()) & moves.can_be_ended()
     found = Generation.objects.open().filter(overdue).order_by("deadline_at")[:_BATCH]
-    by_start: dict[bool, list[UUID]] = {True: [], False: []}
-    for job_id, was_submitted in found.values_list("pk", "was_submitted"):
-        by_start[was_submitted].append(job_id)
+    by_code: dict[str, list[UUID]] = defaultdict(list)
+    for job_id, was_submitted, step in found.values_list("pk", "was_submitted", "step"):
+        by_code[_why(was_submitted, step)].append(job_id)
     how: dict[str, Any] = {"where": overdue, "outcome": Outcome.ABANDONED}
-    return finish.fail_all(by_start[True], code="deadline_exceeded", **how) + finish.fail_all(
-        by_start[False], code="provider_unavailable", **how
-    )
+    return sum(finish.fail_all(job_ids, code=code, **how) for code, job_ids in by_code.items())
+
+
+def _why(was_submitted: bool, step: str) -> str:
+    """Why a job was not ready in time: somebody took it, our storage was away, or nobody took it."""
+    if was_submitted:
+        return "deadline_exceeded"
+    return "photo_unavailable" if step.startswith(inputs.READING) else "provider_unavailable"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import IO, Any, Literal, Protocol
 
-from core import http
+from core import http, storage
 from generation.providers.watch import Watch
 
 
@@ -30,6 +30,10 @@ class Unavailable(ProviderError):
     def __init__(self, message: str = "", *, status: int | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message, status=status)
         self.retry_after_s = retry_after_s
+
+
+class InputAway(Unavailable):
+    """Our own storage did not give what is to be sent: nothing was, and the provider is not to blame."""
 
 
 class Rejected(ProviderError):
@@ -68,6 +72,14 @@ class Input:
     size: int
     open: Callable[[], IO[bytes]]
     camera: str = ""
+
+    def read(self) -> bytes:
+        """All of it. Raises: InputAway."""
+        try:
+            with self.open() as file:
+                return file.read()
+        except (storage.StorageAway, OSError) as error:
+            raise InputAway(f"the photo cannot be read: {type(error).__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)

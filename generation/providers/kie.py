@@ -161,8 +161,7 @@ class Kie(Provider):
 
     def _upload(self, photo: Input) -> str:
         """Raises: ProviderError."""
-        with photo.open() as file:
-            content = file.read()
+        content = photo.read()
         # A name that nobody can guess: what is uploaded lies open on the web for a day or three.
         name = f"{secrets.token_hex(16)}.{_EXTENSIONS[photo.content_type]}"
         fields: dict[str, Any] = {

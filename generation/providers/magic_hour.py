@@ -149,6 +149,8 @@ class MagicHour(Provider):
         return f"{label} {order.token}".strip()
 
     def _upload(self, photo: Input) -> str:
+        """Raises: ProviderError."""
+        content = photo.read()
         try:
             item = {"type": "image", "extension": _EXTENSIONS[photo.content_type]}
             answer = self._call("POST", "/v1/files/upload-urls", json={"items": [item]})
@@ -162,14 +164,13 @@ class MagicHour(Provider):
                 raise Unavailable("the upload address is missing from the answer") from error
             if not upload_url.startswith("https://") and http.origin(upload_url) != http.origin(self.base_url):
                 raise Unavailable("the upload address is neither https nor the provider's own")
-            with photo.open() as file:
-                put = http.call(
-                    "PUT",
-                    upload_url,
-                    data=file,
-                    headers={"Content-Type": photo.content_type},
-                    timeout_s=settings.MAGIC_HOUR_TIMEOUT_S,
-                )
+            put = http.call(
+                "PUT",
+                upload_url,
+                data=content,
+                headers={"Content-Type": photo.content_type},
+                timeout_s=settings.MAGIC_HOUR_TIMEOUT_S,
+            )
             if put.status >= 300:
                 raise Unavailable(f"the upload was answered {put.status}", status=put.status)
         except http.CallFailed as error:

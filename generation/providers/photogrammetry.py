@@ -18,6 +18,7 @@ from generation.photogrammetry import archives, runs, workshop
 from generation.photogrammetry.steps import MIN_PHOTOS, MODELS
 from generation.providers.base import (
     Callback,
+    InputAway,
     Order,
     Provider,
     ProviderError,
@@ -81,7 +82,7 @@ class Photogrammetry(Provider):
         except runs.Died as death:
             raise Unknown(str(death)) from death
         except storage.StorageAway as away:
-            raise Unavailable(away.message) from away
+            raise InputAway(away.message) from away
         except OSError as error:
             raise Unknown(f"{errno.errorcode.get(error.errno or 0, '?')}: {error.strerror}") from error
         outputs = [f"{_SCHEME}{order.token}/{name}" for name in (runs.ARCHIVE, *MODELS)]

@@ -8,13 +8,15 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import requests
+from botocore.exceptions import ConnectionClosedError
 from django.core.checks import run_checks
 from django.core.files.storage import storages
 from django.test import Client
+from storages.backends.s3 import S3File
 
 from core import clock, health, storage
 from core.storage import StorageUnusable
@@ -49,6 +51,20 @@ def test_a_storage_that_is_away_is_one_error_whichever_it_is(store: str, setting
         with pytest.raises(storage.StorageAway) as caught:
             act()
         assert (caught.value.status, caught.value.code, caught.value.charged) == (503, "unavailable", "none")
+
+
+def test_a_bucket_that_goes_away_while_it_is_read_leaves_no_empty_file(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.save("a", io.BytesIO(b"a"), "text/plain")
+
+    def broken(file: S3File) -> IO[bytes]:
+        raise ConnectionClosedError(endpoint_url="http://127.0.0.1:1")
+
+    monkeypatch.setattr(S3File, "file", property(broken))
+
+    with pytest.raises(storage.StorageAway):
+        storage.open("a")
 
 
 def test_nothing_is_overwritten(store: str) -> None:

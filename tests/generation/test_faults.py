@@ -14,18 +14,25 @@ from accounts.models import User
 from billing import ledger
 from core import redis
 from core.models import StoredObject
+from generation import jobs
 from generation.engine import moves, poll, store, submit, throughput
 from generation.engine.advance import advance
-from generation.models import Asset, Attempt, Generation, Operation, Outcome, State
+from generation.models import Asset, Attempt, Generation, Kind, Operation, Outcome, State
 from tests import books
-from tests.generation.material import drive, lapse, order, run_until, sweep, until
+from tests.generation.material import drive, lapse, order, photo_of, run_until, sweep, until
 from tests.sandbox.process import RunningSandbox
+from tests.stores import go_away
 
 CREATE = "/v1/ai-headshot-generator"
 
 
 def starts(sandbox: RunningSandbox) -> int:
     return len([r for r in sandbox.requests() if r["path"] == CREATE and r["status"] == 200])
+
+
+def fresh(job: Generation) -> Generation:
+    job.refresh_from_db()
+    return job
 
 
 def test_a_refused_connection_is_resent_freely(rich: User, sandbox: RunningSandbox, settings: Any) -> None:
@@ -132,6 +139,36 @@ def test_a_failed_upload_starts_nothing(
     assert job.state == State.SUCCEEDED
     assert job.attempts.count() == 1
     assert starts(sandbox) == 1
+
+
+@pytest.mark.parametrize(("operation", "store"), [("headshot", "folder"), ("video.kie", "bucket")])
+def test_our_own_storage_away_is_waited_for_and_blames_nobody(
+    rich: User, sandbox: RunningSandbox, settings: Any, operation: str, store: str, request: pytest.FixtureRequest
+) -> None:
+    if store == "bucket":
+        request.getfixturevalue("bucket")
+    kind = Kind(Operation.objects.get(code=operation).kind)
+    params = {"prompt": "A paper boat"} if kind == Kind.VIDEO else {}
+    asked = jobs.Request(kind, operation, params, [photo_of(rich).pk], consent=True)
+    job, late = (jobs.create(user=rich, request=asked) for _ in range(2))
+    where = settings.STORAGES, settings.MEDIA_ROOT
+    go_away(store, settings)
+
+    for tries in range(1, 8):
+        until(lambda n=tries: advance() and fresh(job).step == f"reading {n}", "the photo was asked for again")
+        assert (job.state, job.lease_token) == (State.QUEUED, None)
+    Generation.objects.filter(pk=late.pk).update(deadline_at=Now())
+    sweep()
+
+    assert (fresh(late).state, late.error_code) == (State.FAILED, "photo_unavailable")
+    assert not Attempt.objects.exists()
+    assert not sandbox.requests()
+    assert not throughput.is_open(job.provider)
+    settings.STORAGES, settings.MEDIA_ROOT = where
+    run_until(job, State.RUNNING)
+    assert job.attempts.get().outcome == Outcome.RUNNING
+    assert ledger.balance(rich.pk).held == job.price
+    books.check()
 
 
 @pytest.mark.parametrize("mode", ["500", "hang", "refuse", "401", "404", "wrongtype"])

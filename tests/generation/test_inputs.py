@@ -10,10 +10,12 @@ from accounts.models import User
 from billing import ledger
 from core import http
 from generation import jobs
+from generation.engine.advance import advance
 from generation.models import Generation, JobPhoto, Kind, Photo, State
 from tests import books
 from tests.generation.material import encoded, jpeg, portrait, run_until
 from tests.sandbox.process import RunningSandbox
+from tests.stores import go_away
 
 URL = "https://pictures.example.com/me%20and.png?size=big"
 
@@ -77,6 +79,24 @@ def test_a_url_that_leads_to_no_picture_releases(
     assert ledger.balance(rich.pk).available == 105
     assert not Photo.objects.exists()
     assert not sandbox.requests()
+    books.check()
+
+
+def test_a_picture_that_our_storage_does_not_take_yet_is_fetched_again(
+    rich: User, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    serving(monkeypatch, jpeg())
+    job, where = order(rich), settings.MEDIA_ROOT
+    go_away("folder", settings)
+
+    advance()
+
+    job.refresh_from_db()
+    assert (job.state, job.step, job.lease_token) == (State.QUEUED, "reading 1", None)
+    assert not Photo.objects.exists()
+    settings.MEDIA_ROOT = where
+    run_until(job, State.RUNNING)
+    assert JobPhoto.objects.get().photo == Photo.objects.get()
     books.check()
 
 
