@@ -25,7 +25,7 @@ from django.db.models.functions import Now
 import audit
 from core import public
 from core.errors import Conflict, Invalid, NotFound
-from core.ids import new_id
+from core.ids import new_id_text
 from wearables import sheets
 from wearables.deriving import derive
 from wearables.models import MAX_TAG, MAX_TAGS, Import, ImportState, Wearable
@@ -215,7 +215,10 @@ def _lock() -> None:
 
 
 def _stage(sheet: sheets.Sheet, source: Source) -> Report:
-    """Read the file into `staged`, throw out what is bad or repeated, and say what the rest would change."""
+    """Read the file into `staged`, throw out what is bad or repeated, and say what the rest would change.
+
+    What is left in `staged` are the new items; what is in the catalogue and becomes something else is in `changes`.
+    """
     report = Report(sheet.encoding, sheet.delimiter, sheet.ignored)
 
     def bad(line: int, reason: str, code: str = "") -> None:
@@ -236,24 +239,20 @@ def _stage(sheet: sheets.Sheet, source: Source) -> Report:
                 report.rows += len(lines)
         report.rows += report.bad
         cursor.execute("ANALYZE pg_temp.staged (line, code)")
-        unchecked = report.bad
-        with cursor.copy(f"COPY (SELECT line, code, {_REASON} FROM staged WHERE {_REASON} <> '') TO STDOUT") as refused:
+        with cursor.copy(_refuse(sheet.columns)) as refused:
             for line, code, reason in refused.rows():
                 bad(int(line), reason, code)
-        if report.bad > unchecked:
-            cursor.execute(f"DELETE FROM staged WHERE {_REASON} <> ''")
-        cursor.execute(_REPEATED)
-        for line, code, won in iter(cursor.fetchone, None):
-            report.repeated += 1
-            if len(report.duplicates) < MAX_TOLD:
-                report.duplicates.append({"line": line, "code": code, "won": won})
-            source.on_error(line, code, f"The same ID stands again in line {won}, which counts.")
+        with cursor.copy(_REPEATED) as repeated:
+            for line, code, won in repeated.rows():
+                report.repeated += 1
+                if len(report.duplicates) < MAX_TOLD:
+                    report.duplicates.append({"line": int(line), "code": code, "won": int(won)})
+                source.on_error(int(line), code, f"The same ID stands again in line {won}, which counts.")
         cursor.execute(_changes(sheet.columns))
-        cursor.execute("SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM changes)")
-        staged, report.changed = cursor.fetchone()
-        cursor.execute(_NEW)
-        report.new = cursor.fetchone()[0]
-        report.same = staged - report.new - report.changed
+        report.changed = cursor.rowcount
+        cursor.execute(_KNOWN)
+        report.same = cursor.rowcount - report.changed
+        report.new = report.rows - report.bad - report.repeated - cursor.rowcount
         cursor.execute(f"SELECT was, {', '.join(COLUMNS)}, code FROM changes ORDER BY line LIMIT {MAX_SHOWN}")
         report.differences = [_difference(row) for row in cursor.fetchall()]
     return report
@@ -276,7 +275,7 @@ def _staged(read: Iterable[sheets.Row]) -> Iterator[str]:
         told = "\t".join(cells)
         if "\\" in told or "\n" in told or "\r" in told or told.count("\t") >= len(cells):
             told = "\t".join(map(_escaped, cells))
-        yield f"{line}\t{new_id()}\t{told}\n"
+        yield f"{line}\t{new_id_text()}\t{told}\n"
 
 
 def _escaped(cell: str) -> str:
@@ -299,30 +298,46 @@ CREATE TEMP TABLE staged (
 ) ON COMMIT DROP
 """
 _COPY = f"COPY staged (line, id, {', '.join(sheets.FIELDS)}) FROM STDIN"
-_REASON = "".join(
-    [
-        "CASE ",
-        *(f"WHEN {name} = '' THEN 'The {name} is missing.' " for name in sheets.REQUIRED),
-        *(
-            f"WHEN length({name}) > {most} THEN 'The {name} is longer than {most} characters.' "
-            for name, most in _LENGTHS.items()
-        ),
-        f"WHEN cardinality(tags) > {MAX_TAGS} THEN 'More than {MAX_TAGS} tags.' ",
-        f"WHEN length(array_to_string(tags, '')) > {MAX_TAG} AND EXISTS (SELECT FROM unnest(tags) tag "
-        f"WHERE length(tag) > {MAX_TAG}) THEN 'A tag is longer than {MAX_TAG} characters.' ",
-        r"WHEN image_url <> '' AND image_url !~* '^https?://[^\s]+$' THEN 'The image is no http address.' ",
-        f"WHEN is_active <> '' AND lower(is_active) NOT IN {_YES} AND lower(is_active) NOT IN {_NO} "
-        "THEN 'Active is neither yes nor no.' ",
-        "WHEN sort_order !~ '^[0-9]{0,9}$' THEN 'The order is not a whole number.' ",
-        "ELSE '' END",
-    ]
-)
+# field, what is wrong with it, how that is told
+_WRONG = [
+    *((name, f"{name} = ''", f"The {name} is missing.") for name in sheets.REQUIRED),
+    *(
+        (name, f"length({name}) > {most}", f"The {name} is longer than {most} characters.")
+        for name, most in _LENGTHS.items()
+    ),
+    ("tags", f"cardinality(tags) > {MAX_TAGS}", f"More than {MAX_TAGS} tags."),
+    (
+        "tags",
+        f"length(array_to_string(tags, '')) > {MAX_TAG} AND EXISTS (SELECT FROM unnest(tags) tag "
+        f"WHERE length(tag) > {MAX_TAG})",
+        f"A tag is longer than {MAX_TAG} characters.",
+    ),
+    ("image_url", r"image_url <> '' AND image_url !~* '^https?://[^\s]+$'", "The image is no http address."),
+    (
+        "is_active",
+        f"is_active <> '' AND lower(is_active) NOT IN {_YES} AND lower(is_active) NOT IN {_NO}",
+        "Active is neither yes nor no.",
+    ),
+    ("sort_order", "sort_order !~ '^[0-9]{0,9}$'", "The order is not a whole number."),
+]
+
+
+def _refuse(given: Container[str]) -> str:
+    """Throw bad rows out, each with the first thing that is wrong with it. What was derived here is right."""
+    wrong = [(test, told) for name, test, told in _WRONG if name in given]
+    reason = " ".join(f"WHEN {test} THEN '{told}'" for test, told in wrong)
+    any_wrong = " OR ".join(f"({test})" for test, _ in wrong)
+    return f"COPY (DELETE FROM staged WHERE {any_wrong} RETURNING line, code, CASE {reason} END) TO STDOUT"
+
+
 _REPEATED = """
-WITH won AS (SELECT code, max(line) AS line FROM staged GROUP BY code HAVING count(*) > 1)
+COPY (WITH won AS (SELECT code, max(line) AS line FROM staged GROUP BY code HAVING count(*) > 1)
 DELETE FROM staged USING won WHERE staged.code = won.code AND staged.line < won.line
-RETURNING staged.line, staged.code, won.line
+RETURNING staged.line, staged.code, won.line) TO STDOUT
 """
-_NEW = "SELECT count(*) FROM staged s WHERE NOT EXISTS (SELECT FROM wearables_wearable w WHERE w.code = s.code)"
+# Apart from the insert: asked for in the same statement, PostgreSQL may look for each row among those just inserted,
+# hours of work where it believes the catalogue empty.
+_KNOWN = "DELETE FROM staged USING wearables_wearable w WHERE w.code = staged.code"
 
 
 # --- Out of it ------------------------------------------------------------------------------------------------------
@@ -366,9 +381,6 @@ SELECT id, code, {", ".join(name for name in COLUMNS if name not in ("is_active"
        is_active = '' OR lower(is_active) IN {_YES}, coalesce(nullif(sort_order, '')::integer, 0), %s, %s
 FROM staged
 """
-# Apart from the insert: asked for in the same statement, PostgreSQL may look for each row among those just inserted,
-# hours of work where it believes the catalogue empty.
-_KNOWN = "DELETE FROM staged USING wearables_wearable w WHERE w.code = staged.code"
 _UPDATE = f"""
 UPDATE wearables_wearable w SET ({", ".join(COLUMNS)}, updated_at) = ({", ".join(f"c.{name}" for name in COLUMNS)}, %s)
 FROM changes c WHERE c.id = w.id
@@ -393,7 +405,6 @@ def _write(made: Import, report: Report, actor: Any, reason: str) -> None:
         made.applied_at = cursor.fetchone()[0]
         cursor.execute(_KEEP, [made.pk])
         cursor.execute(_UPDATE, [made.applied_at])
-        cursor.execute(_KNOWN)
         cursor.execute(_INSERT, [made.pk, made.applied_at])
     made.state, made.report, made.content = ImportState.APPLIED, asdict(report), None
     made.save(update_fields=["state", "report", "content", "applied_at"])

@@ -112,8 +112,7 @@ def rows(sheet: Sheet, *, wrong: Wrong, told: Callable[[int], None] = lambda pos
     `wrong` is told of every other; `told` hears how many bytes are read, now and then.
     """
     too_long: list[int] = []
-    places = [sheet.columns.get(field, -1) for field in FIELDS]
-    has_lines = FIELDS.index("description")
+    given = [(FIELDS.index(field), place, field == "description") for field, place in sheet.columns.items()]
     with _opened(sheet.path, sheet.encoding) as text:
         source = _lines(text, too_long)
         for _ in range(sheet.header_at):
@@ -142,16 +141,15 @@ def rows(sheet: Sheet, *, wrong: Wrong, told: Callable[[int], None] = lambda pos
             if len(cells) > sheet.width and any(map(str.strip, cells[sheet.width :])):
                 wrong(line, f"It has {len(cells)} cells, the header {sheet.width}: is there a delimiter in a text?")
                 continue
+            found = [""] * len(FIELDS)
             try:
-                yield (
-                    line,
-                    [
-                        _clean(cells[place], keeps_lines=field == has_lines) if 0 <= place < len(cells) else ""
-                        for field, place in enumerate(places)
-                    ],
-                )
+                for field, place, keeps_lines in given:
+                    if place < len(cells):
+                        found[field] = _clean(cells[place], keeps_lines=keeps_lines)
             except ValueError as error:
                 wrong(line, str(error))
+            else:
+                yield line, found
 
 
 # --- How it is written --------------------------------------------------------------------------------------------
