@@ -32,7 +32,7 @@ from audit.models import (
     Seal,
     Verification,
 )
-from core.admin import ReadOnlyModelAdmin, act
+from core.admin import PreviewForm, ReadOnlyModelAdmin, act
 from core.money import display
 
 EXTRACT = "audit.take_extract"
@@ -321,6 +321,10 @@ class ApprovalAdmin(ReadOnlyModelAdmin):
         "Approve",
         permission="audit.decide_approval",
         explanation="It is done at once, in your name beside the requester's.",
+        form=PreviewForm,
+        preview=lambda approval, given: approvals.rehearse(
+            approval.pk, approver=given["actor"], reason=given["reason"]
+        ),
         variant=ActionVariant.PRIMARY,
     )
     def approve(self, request: HttpRequest, approval: Approval, given: dict[str, Any]) -> str:

@@ -125,6 +125,20 @@ def approve(approval_id: uuid.UUID, *, approver: Any, reason: str) -> Approval:
     return approval
 
 
+def rehearse(approval_id: uuid.UUID, *, approver: Any, reason: str) -> list[str]:
+    """What approving it now would do to the books (settings.APPROVAL_REHEARSAL). Nothing is kept of it.
+
+    Raises: as `approve`.
+    """
+    approval = Approval.objects.filter(pk=approval_id).first()
+    if approval is None:
+        raise NotFound
+    told: list[str] = import_string(settings.APPROVAL_REHEARSAL)(
+        approval, lambda: approve(approval_id, approver=approver, reason=reason)
+    )
+    return told
+
+
 @trail.writes("approval")
 def refuse(approval_id: uuid.UUID, *, approver: Any, reason: str) -> Approval:
     """Say no to what a colleague asks for.

@@ -43,9 +43,44 @@ def refund(
     Locks: payment, the day's totals, refund, wallet.
     Raises: PermissionDenied, RefundNotPossible, Conflict for the same id with other figures.
     """
+    done = decide(
+        request_id=request_id,
+        payment_id=payment_id,
+        amount=amount,
+        reason=reason,
+        actor=actor,
+        keeps_credits=keeps_credits,
+        reference=reference,
+    )
+    if isinstance(done, Approval) or done.tries:
+        return done
+    refunds.send(done.pk)
+    return Refund.objects.get(pk=done.pk)
+
+
+def cause_of(request_id: uuid.UUID) -> str:
+    """Of the refund that a request brought about."""
+    return f"staff:{request_id}"
+
+
+@audit.writes("refund")
+def decide(
+    *,
+    request_id: uuid.UUID,
+    payment_id: uuid.UUID,
+    amount: int,
+    reason: str,
+    actor: Any,
+    keeps_credits: bool = False,
+    reference: str = "",
+) -> Refund | Approval:
+    """The part of `refund` that is in the database alone: the refund is written down, or asked for.
+
+    Idempotent, Units, Locks, Raises: as `refund`.
+    """
     with transaction.atomic():
         payment = _payment(payment_id, actor, REFUND)
-        cause = f"staff:{request_id}"
+        cause = cause_of(request_id)
         done: Refund | Approval | None = Refund.objects.filter(cause=cause).first()
         done = done or Approval.objects.filter(pk=request_id).first()
         if done is not None:
@@ -68,11 +103,9 @@ def refund(
                 reason=reason,
                 requester=actor,
             )
-        booked = refunds.book(
+        return refunds.book(
             payment_id=payment_id, amount=amount, reason=reason, actor=actor, cause=cause, keeps_credits=keeps_credits
         )
-    refunds.send(booked.pk)
-    return Refund.objects.get(pk=booked.pk)
 
 
 def carry_out(approval: Approval) -> None:
@@ -82,7 +115,7 @@ def carry_out(approval: Approval) -> None:
         amount=approval.amount,
         reason=approval.reason,
         actor=approval.requester,
-        cause=f"staff:{approval.pk}",
+        cause=cause_of(approval.pk),
         keeps_credits=approval.payload["keeps_credits"],
         reference=approval.payload["reference"],
     )
@@ -129,6 +162,11 @@ def carry_out_waiver(approval: Approval) -> None:
 # --- Breaks -----------------------------------------------------------------------------------------------------------
 
 
+def decide_break(*, break_id: uuid.UUID, reason: str, actor: Any) -> Refund | Approval:
+    """As `decide`, of the money that a break is about."""
+    return decide(**_refund_of(_break(break_id, actor)), reason=reason, actor=actor)
+
+
 @audit.writes("break")
 def refund_break(*, break_id: uuid.UUID, reason: str, actor: Any) -> Refund | Approval:
     """Refund the money that a break is about. It stays open while a colleague decides; asking again then resolves it,
@@ -138,12 +176,16 @@ def refund_break(*, break_id: uuid.UUID, reason: str, actor: Any) -> Refund | Ap
     Raises: NotFound, PermissionDenied, RefundNotPossible, Conflict.
     """
     row = _break(break_id, actor)
-    if row.payment_id is None or not row.amount or row.kind not in OF_A_PAYMENT:
-        raise RefundNotPossible("There is no payment of ours here whose money could go back.")
-    done = refund(request_id=_request_of(row), payment_id=row.payment_id, amount=row.amount, reason=reason, actor=actor)
+    done = refund(**_refund_of(row), reason=reason, actor=actor)
     if isinstance(done, Refund):
         _resolve(row, actor, f"refund {done.pk}: {reason}")
     return done
+
+
+def _refund_of(row: Break) -> dict[str, Any]:
+    if row.payment_id is None or not row.amount or row.kind not in OF_A_PAYMENT:
+        raise RefundNotPossible("There is no payment of ours here whose money could go back.")
+    return {"request_id": _request_of(row), "payment_id": row.payment_id, "amount": row.amount}
 
 
 def _request_of(row: Break) -> uuid.UUID:

@@ -312,6 +312,7 @@ APPROVAL_ACTS = {
     "billing.staff_refunds.carry_out": "billing.refund_payment",
     "billing.staff_refunds.carry_out_waiver": "billing.waive_debt",
 }
+APPROVAL_REHEARSAL = "billing.rehearsal.of_approval"  # what an approver is shown before
 BOOK_CHECKS = [
     "billing.books.audit.checks",
     "generation.books.checks",

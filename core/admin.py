@@ -188,7 +188,8 @@ def act(
 ) -> Callable[[Callable[..., str]], Any]:
     """A button on an object's page, for `actions_detail`: it asks in a dialog, and the form's POST does it.
 
-    The method gets the request, the object and the form's values, calls one topic function and answers what to tell.
+    The method gets the request, the object and the form's values, the actor among them, calls one topic function and
+    answers what to tell.
     With `preview` and a PreviewForm, what it answers for the object and those values has to be seen first. `leads_to`
     names the page about the object that comes next, if not the one where the dialog was opened.
     """
@@ -202,10 +203,11 @@ def act(
             if found is None or not self.has_view_permission(request, found):
                 raise Http404
             shown = {"dialog": dialog, "form": asked, "form_submit_text": title}
+            given = asked.cleaned_data | {"actor": request.user}
             try:
-                if preview and isinstance(asked, PreviewForm) and not asked.is_seen(preview(found, asked.cleaned_data)):
+                if preview and isinstance(asked, PreviewForm) and not asked.is_seen(preview(found, given)):
                     return render(request, "unfold/helpers/dialog.html", shown)
-                said = method(self, request, found, asked.cleaned_data)
+                said = method(self, request, found, given)
             except Error as error:
                 asked.add_error("reason", error.message)
                 return render(request, "unfold/helpers/dialog.html", shown)

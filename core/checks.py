@@ -68,6 +68,7 @@ def dotted_paths_resolve(app_configs: Sequence[Any] | None, **kwargs: Any) -> li
         *settings.USER_REGISTERED,
         *settings.EMAIL_VERIFIED,
         *settings.BILLING_QUOTES.values(),
+        settings.APPROVAL_REHEARSAL,
         *settings.BILLING_FULFILMENT.values(),
         *settings.BOOK_CHECKS,
         *settings.METRICS_SOURCES,

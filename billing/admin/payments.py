@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -12,7 +13,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
 from audit.models import Approval
-from billing import staff_refunds
+from billing import rehearsal, staff_refunds
 from billing.models import (
     Break,
     BreakKind,
@@ -23,7 +24,7 @@ from billing.models import (
     PaymentStart,
     Refund,
 )
-from core.admin import ReadOnlyModelAdmin, ReasonForm, act
+from core.admin import PreviewForm, ReadOnlyModelAdmin, act
 from core.ids import new_id
 from core.money import display
 
@@ -39,7 +40,7 @@ def money(field: str, title: str) -> Any:
     return column
 
 
-class RefundForm(ReasonForm):
+class RefundForm(PreviewForm):
     amount = forms.IntegerField(
         label="Amount, in minor units", min_value=1, widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1})
     )
@@ -55,6 +56,34 @@ class RefundForm(ReasonForm):
     # Sent twice, the form refunds once.
     request_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
     field_order = ["amount", "keeps_credits", "reference", "reason"]
+
+
+def _refund(payment: Payment, given: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "request_id": given["request_id"],
+        "payment_id": payment.pk,
+        "amount": given["amount"],
+        "reason": given["reason"],
+        "actor": given["actor"],
+        "keeps_credits": given["keeps_credits"],
+        "reference": given["reference"].strip(),
+    }
+
+
+def _preview_refund(payment: Payment, given: dict[str, Any]) -> list[str]:
+    return rehearsal.of(lambda: staff_refunds.decide(**_refund(payment, given)), customer_id=payment.user_id)
+
+
+def _break(row: Break, given: dict[str, Any]) -> dict[str, Any]:
+    return {"break_id": row.pk, "reason": given["reason"], "actor": given["actor"]}
+
+
+def _previews_break(act: Callable[..., Any]) -> Callable[[Break, dict[str, Any]], list[str]]:
+    def preview(row: Break, given: dict[str, Any]) -> list[str]:
+        customer_id = row.payment.user_id if row.payment else None
+        return rehearsal.of(lambda: act(**_break(row, given)), customer_id=customer_id)
+
+    return preview
 
 
 def _said(done: Refund | Approval) -> str:
@@ -132,19 +161,11 @@ class PaymentAdmin(ReadOnlyModelAdmin):
         explanation="In minor units (paise, cents, kobo). Within the day's limits it is sent at once; beyond them, and "
         "whenever you have paid it back by hand and give that payment's reference, a colleague has to approve.",
         form=RefundForm,
+        preview=_preview_refund,
         variant=ActionVariant.DANGER,
     )
     def refund(self, request: HttpRequest, payment: Payment, given: dict[str, Any]) -> str:
-        done = staff_refunds.refund(
-            request_id=given["request_id"],
-            payment_id=payment.pk,
-            amount=given["amount"],
-            reason=given["reason"],
-            actor=request.user,
-            keeps_credits=given["keeps_credits"],
-            reference=given["reference"].strip(),
-        )
-        return _said(done)
+        return _said(staff_refunds.refund(**_refund(payment, given)))
 
 
 @admin.register(PaymentStart)
@@ -257,19 +278,23 @@ class BreakAdmin(ReadOnlyModelAdmin):
         "Refund",
         permission="billing.resolve_break",
         explanation="Sends back the amount at stake; beyond the day's limits a colleague has to approve.",
+        form=PreviewForm,
+        preview=_previews_break(staff_refunds.decide_break),
         variant=ActionVariant.DANGER,
     )
     def refund(self, request: HttpRequest, row: Break, given: dict[str, Any]) -> str:
-        return _said(staff_refunds.refund_break(break_id=row.pk, reason=given["reason"], actor=request.user))
+        return _said(staff_refunds.refund_break(**_break(row, given)))
 
     @act(
         "Credit in part",
         permission="billing.resolve_break",
         explanation="What has come becomes the price, and that part of the goods is given, rounded down.",
+        form=PreviewForm,
+        preview=_previews_break(staff_refunds.credit_in_part),
         variant=ActionVariant.PRIMARY,
     )
     def credit_in_part(self, request: HttpRequest, row: Break, given: dict[str, Any]) -> str:
-        payment = staff_refunds.credit_in_part(break_id=row.pk, reason=given["reason"], actor=request.user)
+        payment = staff_refunds.credit_in_part(**_break(row, given))
         return f"Given: {display(payment.granted, payment.unit)}."
 
     @act("Dismiss", permission="billing.resolve_break", explanation="Closes it without an act. Say what was done.")

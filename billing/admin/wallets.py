@@ -12,7 +12,8 @@ from unfold.admin import TabularInline
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from billing import staff_grants, staff_refunds
+from audit.models import Approval
+from billing import rehearsal, staff_grants, staff_refunds
 from billing.models import (
     BookCheck,
     CreditLot,
@@ -27,12 +28,12 @@ from billing.models import (
     UserWalletKind,
     Wallet,
 )
-from core.admin import ReadOnlyModelAdmin, ReasonForm, act, only
+from core.admin import PreviewForm, ReadOnlyModelAdmin, act, only
 from core.errors import NotFound
 from core.ids import new_id
 
 
-class GrantForm(ReasonForm):
+class GrantForm(PreviewForm):
     amount = forms.IntegerField(
         label="Credits", min_value=1, max_value=100_000, widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1})
     )
@@ -41,8 +42,30 @@ class GrantForm(ReasonForm):
     field_order = ["amount", "reason"]
 
 
-class WaiverForm(ReasonForm):
+class WaiverForm(PreviewForm):
     request_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
+
+
+def _give(wallet: Wallet, given: dict[str, Any]) -> StaffGrant | Approval:
+    if wallet.user_id is None:
+        raise NotFound("Our own wallets get no credits.")
+    return staff_grants.give(
+        grant_id=given["grant_id"],
+        user_id=wallet.user_id,
+        amount=given["amount"],
+        reason=given["reason"],
+        actor=given["actor"],
+    )
+
+
+def _waive(debt: Debt, given: dict[str, Any]) -> Debt | Approval:
+    return staff_refunds.waive(
+        request_id=given["request_id"], debt_id=debt.pk, reason=given["reason"], actor=given["actor"]
+    )
+
+
+def _void(grant: StaffGrant, given: dict[str, Any]) -> StaffGrant:
+    return staff_grants.void(grant.pk, actor=given["actor"], reason=given["reason"])
 
 
 @admin.register(Wallet)
@@ -64,18 +87,11 @@ class WalletAdmin(ReadOnlyModelAdmin):
         permission="billing.give_staffgrant",
         explanation="Within the day's limits they are there at once; beyond, a colleague has to approve.",
         form=GrantForm,
+        preview=lambda wallet, given: rehearsal.of(lambda: _give(wallet, given), customer_id=wallet.user_id),
         variant=ActionVariant.PRIMARY,
     )
     def give(self, request: HttpRequest, wallet: Wallet, given: dict[str, Any]) -> str:
-        if wallet.user_id is None:
-            raise NotFound("Our own wallets get no credits.")
-        done = staff_grants.give(
-            grant_id=given["grant_id"],
-            user_id=wallet.user_id,
-            amount=given["amount"],
-            reason=given["reason"],
-            actor=request.user,
-        )
+        done = _give(wallet, given)
         if isinstance(done, StaffGrant):
             return f"{done.amount} credits are given."
         return "This is beyond what you may give alone today: it waits for a colleague's approval."
@@ -158,12 +174,11 @@ class DebtAdmin(ReadOnlyModelAdmin):
         permission="billing.waive_debt",
         explanation="Gives up what remains; beyond the day's limits a colleague has to approve.",
         form=WaiverForm,
+        preview=lambda debt, given: rehearsal.of(lambda: _waive(debt, given), customer_id=debt.user_id),
         variant=ActionVariant.DANGER,
     )
     def waive(self, request: HttpRequest, debt: Debt, given: dict[str, Any]) -> str:
-        done = staff_refunds.waive(
-            request_id=given["request_id"], debt_id=debt.pk, reason=given["reason"], actor=request.user
-        )
+        done = _waive(debt, given)
         return "Waived." if isinstance(done, Debt) else "This waits for a colleague's approval."
 
 
@@ -209,8 +224,9 @@ class StaffGrantAdmin(ReadOnlyModelAdmin):
         "Void",
         permission="billing.void_staffgrant",
         explanation="Ends what is left of it. What is held for an open job goes when the job gives it back.",
+        form=PreviewForm,
+        preview=lambda grant, given: rehearsal.of(lambda: _void(grant, given), customer_id=grant.user_id),
         variant=ActionVariant.DANGER,
     )
     def void(self, request: HttpRequest, grant: StaffGrant, given: dict[str, Any]) -> str:
-        done = staff_grants.void(grant.pk, actor=request.user, reason=given["reason"])
-        return f"Voided; {done.ended} credits went."
+        return f"Voided; {_void(grant, given).ended} credits went."

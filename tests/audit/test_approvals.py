@@ -24,6 +24,7 @@ from audit.models import Approval, AuditLog, DayTotal
 from audit.tasks import expire_approvals
 from core.errors import Conflict, NotFound, PermissionDenied
 from core.ids import new_id
+from tests import pressing
 from tests.people import PASSWORD, make_staff
 
 pytestmark = pytest.mark.django_db
@@ -401,7 +402,7 @@ def press(person: User, act: str, approval: Approval, reason: str = WHY) -> Any:
     client = Client()
     client.force_login(person)
     url = reverse(f"admin:audit_approval_{act}", args=[approval.pk])
-    return client.post(url, {"reason": reason, "_form_submitted": "True"})
+    return pressing.press(client, url, {"reason": reason})
 
 
 def test_a_colleague_approves_in_the_console(finance: User, colleague: User) -> None:

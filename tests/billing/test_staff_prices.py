@@ -19,7 +19,7 @@ from billing import payments, plans, pricing, staff_offers, staff_prices, subscr
 from billing.models import CreditPrice, Package, Payment, Plan, SubscriptionChange
 from core.errors import Conflict, Invalid, NotFound, PermissionDenied
 from core.ids import new_id
-from tests import books
+from tests import books, pressing
 from tests.billing import striping
 from tests.billing.buying import available, together
 from tests.billing.test_subscriptions import begun, call, first_paid, fresh, live_lots, living, tick
@@ -291,9 +291,7 @@ def test_the_console_shows_the_change_before_it_asks(finance: User, colleague: U
     assert press(support, "package_change_price", row.pk, **form).status_code == 403
     assert press(ops, "package_change_price", row.pk, **form).status_code == 403
     client.force_login(colleague)
-    client.post(
-        reverse("admin:audit_approval_approve", args=[waiting.pk]), {"reason": "Yes.", "_form_submitted": "True"}
-    )
+    pressing.press(client, reverse("admin:audit_approval_approve", args=[waiting.pk]), {"reason": "Yes."})
     assert package().amount == 59_900
     assert "Nothing would change" in press(finance, "package_change_price", row.pk, **form).content.decode()
 

@@ -22,7 +22,7 @@ from billing.models import Break, BreakKind, Debt, Payment, Refund
 from core.errors import Conflict, NotFound, PermissionDenied
 from core.ids import new_id
 from notifications.models import Mail
-from tests import books
+from tests import books, pressing
 from tests.billing.buying import available, bought, fresh, order_of, pay, start
 from tests.billing.given import house, spent, topped_up, wallet
 from tests.people import make_staff
@@ -414,7 +414,7 @@ def test_a_break_is_dismissed_with_a_reason_by_who_may(finance: User, support: U
 def press(actor: User, act: str, pk: Any, **form: Any) -> Any:
     client = Client()
     client.force_login(actor)
-    return client.post(reverse(f"admin:billing_{act}", args=[pk]), {"reason": WHY, "_form_submitted": "True"} | form)
+    return pressing.press(client, reverse(f"admin:billing_{act}", args=[pk]), {"reason": WHY} | form)
 
 
 def test_the_console_refunds_by_post_alone(
