@@ -18,7 +18,7 @@ import orjson
 import structlog
 from django.conf import settings
 from django.db import connection
-from django.db.models import F, Q
+from django.db.models import Case, IntegerField, Q, When
 from django.db.models.functions import Now
 
 from core.ids import new_id
@@ -226,7 +226,11 @@ def _write(heard: Sequence[Heard]) -> list[Script]:
         else:
             failed[(seen.error.code, seen.error.message) if seen.error else ("provider_failed", "")].append(look)
     failed["provider_lost", ""] += [look for look in gone if look.misses + 1 >= _MISSES]
-    Attempt.objects.filter(pk__in=[look.attempt_id for look in gone]).update(misses=F("misses") + 1)
+    # Two looks at once that both miss it are one miss.
+    first = [When(pk=look.attempt_id, misses=look.misses, then=look.misses + 1) for look in gone]
+    Attempt.objects.filter(pk__in=[look.attempt_id for look in gone]).update(
+        misses=Case(*first, default="misses", output_field=IntegerField())
+    )
     stands += [Stand(look, look.progress, look.step, True) for look in gone if look.misses + 1 < _MISSES]
     _write_stands(stands)
     for (code, detail), looks in failed.items():

@@ -173,6 +173,23 @@ def test_what_many_looks_hear_is_written_by_as_many_queries_as_for_few(rich: Use
     books.check()
 
 
+def test_two_looks_at_once_that_miss_a_job_are_one_miss(rich: User, play: Play) -> None:
+    job = run_until(picture(rich), State.RUNNING)
+    for misses in range(1, 5):
+        Generation.objects.update(next_at=Now())
+        [look] = poll.claim(50)
+        poll._write([(look, Seen("gone"))])
+        poll._write([(look, Seen("gone"))])
+        assert job.attempts.get().misses == misses
+        assert ends(Generation.objects.get(pk=job.pk))[:2] == ("running", "open")
+
+    Generation.objects.update(next_at=Now())
+    [look] = poll.claim(50)
+    poll._write([(look, Seen("gone"))])
+    assert ends(Generation.objects.get(pk=job.pk))[:2] == ("failed", "released")
+    books.check()
+
+
 @pytest.mark.parametrize("heard", [DONE, REFUSED])
 def test_nobody_gets_anything_after_a_cancel(rich: User, play: Play, heard: Seen) -> None:
     job = run_until(picture(rich), State.RUNNING)
