@@ -186,7 +186,8 @@ RATELIMIT_USE_CACHE = "ratelimit"
 
 # --- Celery: messages say that work is due, the work itself is in the tables ----------------------------------------
 
-CELERY_BROKER_URL = addresses.broker_url(REDIS_URL)
+BROKER_URL = env.str("BROKER_URL", default="")  # a RabbitMQ for the messages; empty: Redis carries them, too
+CELERY_BROKER_URL = BROKER_URL or addresses.broker_url(REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
@@ -194,8 +195,17 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
     "global_keyprefix": "atelier:",
 }
-CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
+if BROKER_URL:
+    # Whoever sends tries once: with kombu's usual patience a request would wait for a broker that is away.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 0, "write_timeout": 1}
+    CELERY_BROKER_CONNECTION_TIMEOUT = 1
+    CELERY_BROKER_USE_SSL = {"server_hostname": None} if BROKER_URL.startswith("amqps:") else False  # None: the URL's
+    # It closes the channel of a message that is not acknowledged within half an hour; a 3D model takes longer. What a
+    # dead worker had begun is found in the tables.
+    CELERY_TASK_ACKS_LATE = False
+    CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # its transient queues are no longer allowed by newer ones
+CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = ["core.jobs.route"]

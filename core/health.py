@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from celery import current_app
 from django.conf import settings
 from django.core.mail import get_connection
 from django.db import connection
@@ -31,6 +32,11 @@ def _redis() -> None:
     core_redis.client().ping()
 
 
+def _broker() -> None:
+    with current_app.connection_for_write() as broker:
+        broker.ensure_connection(max_retries=1, timeout=1)
+
+
 def _storage() -> None:
     storage.check()
 
@@ -47,6 +53,8 @@ PARTS: dict[str, Callable[[], None]] = {
     "storage": _storage,
     "mail": _mail,
 }
+if settings.BROKER_URL:
+    PARTS["broker"] = _broker  # else it is Redis
 VITAL = {"database", "redis"}
 # The others are other people's machines, may take ten seconds to say nothing, and anybody may ask for /health.
 SEEN_FOR_S = 10.0

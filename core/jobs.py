@@ -65,7 +65,7 @@ def task(name: str, *, queue: str = "default") -> Callable[[Callable[[], None]],
                     raise
 
         _queue_of[name] = queue
-        return shared_task(name=name, acks_late=True, ignore_result=True)(run)
+        return shared_task(name=name, ignore_result=True)(run)
 
     return declare
 

@@ -21,7 +21,7 @@ from tests import stores
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 DEVELOPMENT = yaml.safe_load((ROOT / "docker-compose.override.yml").read_text())["services"]
-OURS = {name: service for name, service in COMPOSE.items() if "build" in service}
+OURS = {name: service for name, service in COMPOSE.items() if service["image"].startswith("atelier")}
 
 
 def test_compose_runs_every_role_there_is() -> None:
@@ -38,7 +38,7 @@ def test_nothing_of_ours_starts_before_what_it_needs_is_healthy() -> None:
         healthy = {other for other, how in service["depends_on"].items() if how["condition"] == "service_healthy"}
         assert healthy >= {"postgres", "redis", "s3"}, name
         assert name == "setup" or service["depends_on"]["setup"]["condition"] == "service_completed_successfully"
-    for name in ("postgres", "redis", "s3", "nginx"):
+    for name in ("postgres", "pgbouncer", "redis", "s3", "nginx"):
         assert COMPOSE[name]["healthcheck"]["test"], name
 
 

@@ -38,9 +38,12 @@ QUICK = {
 
 
 class Shop:
-    """Servers and stack, of which only the processes named are started, else all. Always `close()` it."""
+    """Servers and stack, of which only the processes named are started, else all. Always `close()` it.
 
-    def __init__(self, *names: str) -> None:
+    `between`, called when the servers run, may put others before them and answer the settings that lead there.
+    """
+
+    def __init__(self, *names: str, between: Callable[[Shop], dict[str, str]] = lambda shop: {}) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{embedded.PREFIX}{os.getpid()}-", dir=embedded.PLACE))
         self.folder.chmod(0o711)  # PostgreSQL may run as another user; the folders inside are private
         sockets, uid = self.folder / "run", addresses.server_uid(ROOT)
@@ -51,7 +54,8 @@ class Shop:
         self.start_postgres()
         self.start_valkey()
         database_url = addresses.database_url_at(sockets, embedded.TEMPLATE)
-        self.stack = Stack(self.folder, database_url=database_url, redis_url=self.redis_url, **QUICK)
+        settings = QUICK | between(self)
+        self.stack = Stack(self.folder, database_url=database_url, redis_url=self.redis_url, **settings)
         self.stack.start(*names)
 
     def close(self) -> None:
