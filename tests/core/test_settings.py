@@ -21,7 +21,7 @@ SETTINGS = (ROOT / "config" / "settings.py").read_text()
 
 GUIDES = ("production.md", "runbook.md", "troubleshooting.md")
 TARGETS = set(re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
-COMPOSE = {"POSTGRES_CONNECTIONS", "TLS_DIR"}
+COMPOSE = {"APP_POSTGRES_HOST", "POSTGRES_CONNECTIONS", "TLS_DIR"}
 
 
 def names_in_settings() -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -12,11 +13,13 @@ import pytest
 import yaml
 from django.core.management import call_command
 from django.test import Client
+from django.urls import resolve
 
 from config.embedded import commands
 from config.management.commands import serve
 from core import health, storage
 from tests import stores
+from tests.core.test_settings import SAFE, start
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -62,6 +65,40 @@ def test_the_example_of_each_environment_names_settings_that_exist(environment: 
 
     assert set(re.findall(r"^#?([A-Z0-9_]+)=", example, re.M)) <= ours | compose
     assert not re.findall(r"^(?:SECRET_KEY|JWT\w*|\w+_SECRET|\w+_API_KEY)=.+", example, re.M)
+
+
+def example(environment: str) -> dict[str, str]:
+    text = (ROOT / "deploy" / "env" / f"{environment}.env.example").read_text()
+    return {name: value.strip('"') for name, value in re.findall(r"^([A-Z0-9_]+)=(.*)", text, re.M)}
+
+
+def test_an_example_boots_once_it_is_filled_in_and_not_before() -> None:
+    refused = start(**example("production"))
+
+    assert refused.returncode != 0
+    for name in ("SECRET_KEY", "JWT_SECRET", "JWT_REFRESH_SECRET", "MAILBOX_HASH_KEY", "DATABASE_URL", "EMAIL_URL"):
+        assert f"Atelier does not start: {name} is missing" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    staging = example("staging")
+    assert staging.keys() - {"MONNIFY_BASE_URL"} == example("production").keys()
+    filled = {name: value or f"{name.lower():x<40}" for name, value in staging.items()}
+    servers = {name: SAFE[name] for name in ("DATABASE_URL", "REDIS_URL", "EMAIL_URL")}
+    booted = start(**filled | servers)
+    assert booted.returncode == 0, booted.stderr
+
+
+def test_what_other_hosts_run_is_what_there_is() -> None:
+    railway = json.loads((ROOT / "deploy" / "railway.json").read_text())
+    vercel = json.loads((ROOT / "deploy" / "vercel.json").read_text())
+
+    assert (ROOT / railway["build"]["dockerfilePath"]).is_file()
+    assert railway["deploy"]["startCommand"] == "python manage.py serve web"
+    assert railway["deploy"]["preDeployCommand"] == ["python manage.py install"]
+    assert resolve(railway["deploy"]["healthcheckPath"])
+    [rewrite] = vercel["rewrites"]  # it passes on what clients call, and runs nothing
+    assert rewrite["source"] == "/api/(.*)"
+    assert rewrite["destination"].endswith("/api/$1")
+    assert vercel.keys() == {"$schema", "rewrites"}
 
 
 @pytest.mark.parametrize("role", serve.ROLES)
