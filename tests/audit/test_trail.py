@@ -49,6 +49,38 @@ def test_a_row_of_the_system_has_no_detail_and_costs_one_round_trip(django_asser
     assert not AuditDetail.objects.exists()
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("asked", [{"source": "API", "ip": "192.0.2.7", "user_agent": "curl"}, {}])
+def test_rows_of_a_set_are_as_rows_one_by_one(asked: dict[str, str]) -> None:
+    owner = new_id()
+    told = [
+        audit.Fact(("job", "1"), user=owner, old={"state": "running"}, new={"state": "failed"}, metadata={"round": 1}),
+        audit.Fact(("job", "2")),
+        audit.Fact(("job", "2")),
+    ]
+
+    def rows() -> list[tuple[object, ...]]:
+        kept = ("action", "entity_type", "entity_id", "user_id", "actor_id", "source", "request_id", "old", "new")
+        found = list(AuditLog.objects.order_by("id").values_list(*kept, "metadata", "detail__ip", "detail__user_agent"))
+        for row in AuditLog.objects.filter(detail__isnull=False).select_related("detail"):
+            detail = row.detail
+            assert bytes(row.detail_hash) == detail_hash(
+                bytes(detail.salt), detail.ip, detail.user_agent, detail.personal
+            )
+        return sorted(found, key=str)
+
+    with context.use(request_id="r-1", actor_id=owner, **asked):
+        for fact in told:
+            audit.record("job.failed", fact.subject, user=fact.user, old=fact.old, new=fact.new, metadata=fact.metadata)
+        one_by_one = rows()
+        audit.record_all("job.failed", told)
+        audit.record_all("job.failed", [])
+
+    assert len(one_by_one) == 3
+    assert rows() == sorted(one_by_one * 2, key=str)
+    assert AuditDetail.objects.count() == (6 if asked else 0)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_row_goes_with_its_transaction() -> None:
     with transaction.atomic():

@@ -173,6 +173,57 @@ def test_an_unknown_hold_is_named(operation: object) -> None:
         operation(key="nobody")  # type: ignore[operator]
 
 
+def _released(one_by_one: bool) -> dict[str, object]:
+    """What is left of two people's holds of credits that have ended meanwhile, one of them released before."""
+    first, second = given.person(), given.person()
+    for user in (first, second):
+        given.bought(user, 60, expires_at=given.later())
+    keys = [given.held(user, amount) for user, amount in ((first, 30), (second, 40), (first, 20), (second, 5))]
+    for user in (first, second):
+        ledger.end_lots(user_id=user.pk)
+    ledger.release(key=keys[0])
+
+    if one_by_one:
+        for key in keys:
+            ledger.release(key=key)
+    else:
+        ledger.release_all([*reversed(keys), keys[1]])
+        ledger.release_all(keys)
+
+    told = AuditLog.objects.filter(user_id__in=(first.pk, second.pk), action="credits.released")
+    return {
+        "holds": list(Hold.objects.filter(key__in=keys).order_by("pk").values_list("state", "amount", "captured")),
+        "wallets": [ledger.balance(user.pk) for user in (first, second)],
+        "expired": sorted(
+            LedgerTransaction.objects.filter(kind="expiry", entries__wallet__user__in=(first, second)).values_list(
+                "entries__amount", flat=True
+            )
+        ),
+        "audit": sorted((str(row.user_id == first.pk), row.new["amount"], str(row.metadata.keys())) for row in told),
+    }
+
+
+def test_released_in_a_set_they_are_as_released_one_by_one() -> None:
+    one_by_one = _released(one_by_one=True)
+
+    assert one_by_one["wallets"] == [ledger.Balance(0, 0, 0, 0, 0)] * 2
+    assert _released(one_by_one=False) == one_by_one
+
+
+def test_a_set_of_none_releases_nothing_and_one_that_is_wrong_refuses_the_set() -> None:
+    user = given.person()
+    given.bought(user, 100)
+    open_one, spent = given.held(user, 10), given.spent(user, 20)
+
+    ledger.release_all([])
+    for wrong, error in ((spent, HoldClosed), ("nobody", Hold.DoesNotExist)):
+        with pytest.raises(error, match=wrong), transaction.atomic():
+            ledger.release_all([open_one, wrong])
+
+    assert ledger.balance(user.pk) == ledger.Balance(80, 10, 0, 70, 0)
+    assert Hold.objects.get(key=open_one).state == "open"
+
+
 def test_extend_is_absolute_and_only_rises() -> None:
     user = given.person()
     given.bought(user, 100)

@@ -35,6 +35,36 @@ def test_one_cause_is_one_mail(alice: User) -> None:
     assert Mail.objects.get(cause="test:1").context == {"first_name": "Alice"}
 
 
+def test_a_set_is_queued_as_one_by_one_and_one_cause_is_one_mail_in_it(alice: User) -> None:
+    def letter(cause: str, to: str = "alice@example.com") -> outbox.Letter:
+        return outbox.Letter(cause, alice.pk, to, {"first_name": "Alice"})
+
+    alone = outbox.enqueue("welcome", user=alice, cause="test:1", context={"first_name": "Alice"})
+    erased = letter("test:4", f"x@{outbox.NOBODY}")
+
+    made = outbox.enqueue_all("welcome", [*map(letter, ("test:3", "test:1", "test:2", "test:3")), erased])
+
+    assert alone is not None
+    same = ("name", "user_id", "to", "context", "state", "attempts", "subject", "provider_message_id", "error_code")
+    rows = {mail.cause: mail for mail in Mail.objects.filter(cause__startswith="test:")}
+    assert sorted(rows) == ["test:1", "test:2", "test:3"]
+    assert set(made) == {rows["test:2"].pk, rows["test:3"].pk}
+    for row in rows.values():
+        assert [getattr(row, name) for name in same] == [getattr(alone, name) for name in same]
+    assert outbox.enqueue_all("welcome", []) == []
+    assert outbox.enqueue_all("welcome", [letter("test:2")]) == []
+
+
+def test_a_set_with_a_mistake_queues_nothing(alice: User) -> None:
+    good = outbox.Letter("test:1", alice.pk, alice.email, {"first_name": "Alice"})
+
+    for wrong in (outbox.Letter("test:2", None, "", {}), outbox.Letter("test:2", None, "a@example.com", {"name": "A"})):
+        with pytest.raises(ValueError, match="welcome"):
+            outbox.enqueue_all("welcome", [good, wrong])
+
+    assert not Mail.objects.filter(cause__startswith="test:").exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_twins_at_once_one_is_queued_and_neither_transaction_is_lost() -> None:
     results: list[bool] = []
