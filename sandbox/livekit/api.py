@@ -1,4 +1,4 @@
-"""LiveKit's room service over Twirp, as JSON (the SDKs' protobuf is not understood), and a page to join by."""
+"""LiveKit's room service over Twirp, as JSON or as the SDKs' protobuf, and a page to join by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.box import Box, box_of
-from sandbox.livekit import rooms, tokens
+from sandbox.livekit import protobuf, rooms, tokens
+from sandbox.state import Doc
 
 GRANTS = {"CreateRoom": "roomCreate", "DeleteRoom": "roomCreate", "ListRooms": "roomList"}
 
@@ -32,23 +33,34 @@ async def call(request: Request) -> Response:
         return refused(401, "unauthenticated", "invalid API key or token")
     if not claims.get("video", {}).get(GRANTS[method]):
         return refused(403, "permission_denied", "permissions denied")
-    if not request.headers.get("content-type", "").startswith("application/json"):
-        return refused(400, "malformed", "the sandbox understands application/json only")
+    spoken = request.headers.get("content-type", "").partition(";")[0]
+    if spoken not in ("application/json", protobuf.CONTENT_TYPE):
+        return refused(404, "bad_route", f"unexpected Content-Type: {spoken!r}")
+    said = await request.body()
     try:
-        body = json.loads(await request.body() or b"{}")
+        body = protobuf.read(method, said) if spoken == protobuf.CONTENT_TYPE else json.loads(said or b"{}")
         name = str(body.get("name" if method == "CreateRoom" else "room", ""))
         if method == "CreateRoom":
             if not name:
                 return refused(400, "invalid_argument", "name is required")
-            return JSONResponse(rooms.public(rooms.create(box, name, body)))
+            room = rooms.public(rooms.create(box, name, body))
+            return _told(spoken, room, protobuf.room(room))
         if method == "DeleteRoom":
             there = rooms.delete(box, name)
-            return JSONResponse({}) if there else refused(404, "not_found", "requested room does not exist")
+            return _told(spoken, {}, b"") if there else refused(404, "not_found", "requested room does not exist")
         wanted = body.get("names") or []
     except (ValueError, AttributeError):
-        return refused(400, "malformed", "the body is no JSON object")
-    found = [rooms.public(room) for room in box.store.find(rooms.KIND, newest_first=False)]
-    return JSONResponse({"rooms": [room for room in found if not wanted or room["name"] in wanted]})
+        return refused(400, "malformed", "the body is neither a JSON object nor the method's message")
+    every = [rooms.public(room) for room in box.store.find(rooms.KIND, newest_first=False)]
+    found = [room for room in every if not wanted or room["name"] in wanted]
+    return _told(spoken, {"rooms": found}, protobuf.list_of(found))
+
+
+def _told(spoken: str, shown: Doc, message: bytes) -> Response:
+    """In the language that was spoken."""
+    if spoken == protobuf.CONTENT_TYPE:
+        return Response(message, media_type=protobuf.CONTENT_TYPE)
+    return JSONResponse(shown)
 
 
 async def join(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -14,15 +15,17 @@ import jwt
 import pytest
 from django.db.models import F
 from django.db.models.functions import Now
+from livekit import api
 
 from accounts.models import User
 from calls import calling, livekit, tending, webhooks
 from calls.models import Call
 from inbox.deliveries import Outcome, Verdict
-from tests import books
+from sandbox.livekit import tokens
+from tests import books, people
 from tests.calls.given import answered, fresh, fund, hold_of, money, passes, ringing
 from tests.dying import die_at, exit_status
-from tests.people import api, make_user
+from tests.people import make_user
 from tests.sandbox.process import RunningSandbox, running_sandbox
 
 pytestmark = pytest.mark.django_db
@@ -86,9 +89,9 @@ def test_a_room_is_there_while_the_call_is(rich: User, bob: User, sandbox: Runni
 def test_nobody_joins_before_the_answer_or_after_the_end(rich: User, bob: User, sandbox: RunningSandbox) -> None:
     call = ringing(rich, bob)
     url = f"/api/v1/calls/{call.pk}"
-    assert api(rich).get(url).json()["livekit"] is None
+    assert people.api(rich).get(url).json()["livekit"] is None
 
-    shown = api(bob).patch(f"{url}/answer").json()["livekit"]
+    shown = people.api(bob).patch(f"{url}/answer").json()["livekit"]
 
     secret = sandbox.keys["LIVEKIT_API_SECRET"]
     claims = jwt.decode(shown["token"], secret, algorithms=["HS256"], issuer=sandbox.keys["LIVEKIT_API_KEY"])
@@ -97,8 +100,8 @@ def test_nobody_joins_before_the_answer_or_after_the_end(rich: User, bob: User, 
     assert claims["video"] == grants
     assert claims["exp"] - claims["nbf"] == 60
     assert shown["url"] == sandbox.livekit_url.replace("http", "ws", 1)
-    assert api(rich).post(f"{url}/heartbeat").json()["livekit"]["room"] == call.room
-    assert api(rich).patch(f"{url}/end").json()["livekit"] is None
+    assert people.api(rich).post(f"{url}/heartbeat").json()["livekit"]["room"] == call.room
+    assert people.api(rich).patch(f"{url}/end").json()["livekit"] is None
 
 
 def test_without_a_room_it_fails_and_costs_nothing(
@@ -213,6 +216,61 @@ def test_only_their_signature_of_this_body_is_taken(settings: Any) -> None:
         {"Authorization": jwt.encode({"iss": "APIkey", "exp": 2000, "sha256": "x"}, "", "none")},
     ]
     assert [verdict(headers) for headers in bad] == [Verdict.INVALID] * len(bad)
+
+
+def test_livekits_own_client_and_ours_have_the_same_rooms(rich: User, bob: User, sandbox: RunningSandbox) -> None:
+    call = answered(rich, bob)
+    tending.tend_rooms()
+    keys = sandbox.keys["LIVEKIT_API_KEY"], sandbox.keys["LIVEKIT_API_SECRET"]
+    token, _ = livekit.join_token(call.room, str(rich.pk))
+    claims = api.TokenVerifier(*keys).verify(token)
+    assert claims.identity == str(rich.pk)
+    assert claims.video is not None
+    assert (claims.video.room_join, claims.video.room, claims.video.room_admin) == (True, call.room, None)
+
+    async def theirs() -> None:
+        async with api.LiveKitAPI(sandbox.livekit_url, *keys) as client:
+            room = await client.room.create_room(
+                api.CreateRoomRequest(name="other", empty_timeout=70, max_participants=3)
+            )
+            assert (room.name, room.empty_timeout, room.max_participants) == ("other", 70, 3)
+            found = {room.name: room for room in (await client.room.list_rooms(api.ListRoomsRequest())).rooms}
+            ours = found[call.room]
+            assert set(found) == {"other", call.room}
+            assert (ours.empty_timeout, ours.max_participants, ours.num_participants) == (120, 2, 1)
+            assert abs(ours.creation_time - time.time()) < 600
+            [only] = (await client.room.list_rooms(api.ListRoomsRequest(names=["other"]))).rooms
+            assert only == room
+            await client.room.delete_room(api.DeleteRoomRequest(room="other"))
+            with pytest.raises(api.TwirpError) as refused:
+                await client.room.delete_room(api.DeleteRoomRequest(room="other"))
+            assert (refused.value.code, refused.value.status) == ("not_found", 404)
+        async with api.LiveKitAPI(sandbox.livekit_url, keys[0], "another_secret_example_of_32_letters") as stranger:
+            with pytest.raises(api.TwirpError) as refused:
+                await stranger.room.create_room(api.CreateRoomRequest(name="third"))
+            assert (refused.value.code, refused.value.status) == ("unauthenticated", 401)
+
+    joined(sandbox, call, rich)
+    asyncio.run(theirs())
+
+    assert rooms(sandbox) == [call.room]
+    calling.end(user=rich, call_id=call.pk)
+    tending.tend_rooms()
+    assert rooms(sandbox) == []
+
+
+def test_livekits_own_signature_is_taken_and_theirs_takes_the_sandboxes(settings: Any) -> None:
+    key, secret = "APIkey", "livekit_secret_example_of_32_letters"
+    settings.LIVEKIT_BASE_URL, settings.LIVEKIT_API_KEY = "https://x.livekit.example", key
+    settings.LIVEKIT_API_SECRET = secret
+    body, now = '{"event":"room_started","id":"EV_ex1","room":{"name":"call-1"}}', int(time.time())
+
+    theirs = api.AccessToken(key, secret).with_sha256(tokens.body_hash(body.encode())).to_jwt()
+    sandboxs = tokens.sign(secret, {"iss": key, "exp": now + 300, "sha256": tokens.body_hash(body.encode())})
+
+    assert livekit.verify_webhook({"Authorization": theirs}, body.encode(), now=now) is Verdict.VALID
+    event = api.WebhookReceiver(api.TokenVerifier(key, secret)).receive(body, sandboxs)
+    assert (event.event, event.id, event.room.name) == ("room_started", "EV_ex1", "call-1")
 
 
 @pytest.mark.django_db(transaction=True)
