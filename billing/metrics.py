@@ -4,17 +4,13 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from core import tallies
 from core.metrics import counted
 
 
 def families() -> Iterator[Metric]:
     """Payments by gateway and state, what waits for a person, and how far behind each gateway's lists are read."""
-    yield from counted(
-        "payments_total",
-        "Payments, by gateway and state",
-        ["gateway", "state"],
-        "SELECT gateway, state, count(*) FROM billing_payment GROUP BY 1, 2",
-    )
+    yield from tallies.family("payments", "Payments that came into a state, by gateway", ["gateway", "state"])
     yield from counted(
         "payment_breaks_open",
         "What a gateway says and the books cannot take, by kind",

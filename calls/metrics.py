@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from core import tallies
 from core.metrics import counted
 
 
 def families() -> Iterator[Metric]:
     """Calls by where they stand; how late the most overdue is; rooms that wait."""
-    yield from counted(
-        "calls_total", "Calls ever made, by where they stand", ["state"],
-        "SELECT state, count(*) FROM calls_call GROUP BY 1",
-    )  # fmt: skip
+    yield from tallies.family("calls", "Calls that came into a state", ["state"])
     yield from counted(
         "call_lag_seconds", "How long ago the most overdue call had to be looked at", [],
         "SELECT coalesce(greatest(0, extract(epoch FROM statement_timestamp() - min(due_at))), 0) FROM calls_call"

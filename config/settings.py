@@ -220,6 +220,7 @@ WAKE_EVERY_S: dict[str, float] = {
     "inbox.handle": 30,
     "core.purge": 3600,
     "core.remove_files": 60,
+    "core.fold_tallies": 60,
     "notifications.deliver": 10,
     "notifications.purge": 3600,
     "accounts.mail_resets": 10,

@@ -29,7 +29,7 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from core.errors import Error
-from core.models import IdempotencyKey, StoredObject
+from core.models import IdempotencyKey, StoredObject, Tally
 
 COUNTED_UP_TO = 10_000
 FOUND_UP_TO = 1_000
@@ -273,4 +273,11 @@ class IdempotencyKeyAdmin(ReadOnlyModelAdmin):
 class StoredObjectAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "key", "expires_at"]
     search_fields = ["key__exact"]
+    ordering = ["-id"]
+
+
+@admin.register(Tally)
+class TallyAdmin(ReadOnlyModelAdmin):
+    list_display = ["name", "labels", "n"]
+    search_fields = ["name__exact"]
     ordering = ["-id"]

@@ -1,10 +1,11 @@
-"""What every table shares, and core's own tables: idempotency keys and stored files."""
+"""What every table shares, and core's own tables: idempotency keys, stored files and tallies."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -70,3 +71,20 @@ class StoredObject(UUIDModel):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Tally(models.Model):
+    """That something came into a state, so many times: a trigger of its table adds a row, and `tallies.fold` adds up.
+
+    A metric is the sum of its rows, so it only ever rises, and reading it costs the same whatever there is behind it.
+    """
+
+    name = models.CharField(max_length=40, help_text="The metric, without `_total`.")
+    labels = ArrayField(models.TextField())
+    n = models.PositiveBigIntegerField()
+
+    class Meta:
+        verbose_name_plural = "tallies"
+
+    def __str__(self) -> str:
+        return f"{self.name} {', '.join(self.labels)}: {self.n}"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from core import files, idempotency, jobs
+from core import files, idempotency, jobs, tallies
 
 
 @jobs.task("core.purge")
@@ -11,3 +11,8 @@ def purge() -> None:
 @jobs.task("core.remove_files")
 def remove_files() -> None:
     files.remove_expired()
+
+
+@jobs.task("core.fold_tallies")
+def fold_tallies() -> None:
+    tallies.fold()

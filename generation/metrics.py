@@ -6,18 +6,14 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from core import tallies
 from core.metrics import counted
 from generation import reports
 
 
 def families() -> Iterator[Metric]:
     """Jobs by kind, provider and state; how late the oldest due job is."""
-    yield from counted(
-        "generations_total",
-        "Jobs ever ordered, by where they stand",
-        ["kind", "provider", "state"],
-        "SELECT kind, provider, state, count(*) FROM generation_generation GROUP BY 1, 2, 3",
-    )
+    yield from tallies.family("generations", "Jobs that came into a state", ["kind", "provider", "state"])
     yield from counted(
         "generation_lag_seconds",
         "How long the oldest due job has been waiting, by state",
@@ -39,5 +35,5 @@ def families() -> Iterator[Metric]:
         "generations_unknown",
         "Jobs of which nobody can tell whether the provider works on them",
         [],
-        "SELECT count(*) FROM generation_generation WHERE unknown",
+        "SELECT count(*) FROM generation_generation WHERE unknown AND state IN ('submitting', 'running')",
     )

@@ -4,17 +4,13 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from core import tallies
 from core.metrics import counted
 
 
 def families() -> Iterator[Metric]:
     """Webhooks by provider and state, and the age of the oldest one due."""
-    yield from counted(
-        "webhooks",
-        "Webhooks stored, by provider and state",
-        ["provider", "state"],
-        "SELECT provider, state, count(*) FROM inbox_delivery GROUP BY 1, 2",
-    )
+    yield from tallies.family("webhooks", "Webhooks that came into a state, by provider", ["provider", "state"])
     yield from counted(
         "webhooks_lag_seconds",
         "How long the oldest due webhook has waited",

@@ -4,18 +4,13 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from core import tallies
 from core.metrics import counted
 
 
 def families() -> Iterator[Metric]:
     """Mails by template and state, what nobody gets any more, and how long the oldest due one has waited."""
-    yield from counted(
-        "emails_total",
-        "Mails of the last 90 days, by template and state",
-        ["name", "state"],
-        "SELECT name, state, count(*) FROM notifications_mail"
-        " WHERE created_at > statement_timestamp() - interval '90 days' GROUP BY 1, 2",
-    )
+    yield from tallies.family("emails", "Mails that came into a state, by template", ["name", "state"])
     yield from counted(
         "emails_suppressed_addresses",
         "Addresses that get essential mail only, by reason",

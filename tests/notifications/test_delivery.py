@@ -403,7 +403,7 @@ def test_the_metrics_tell_states_and_the_oldest_wait() -> None:
 
     found = {family.name: [(s.labels, s.value) for s in family.samples] for family in metrics.families()}
 
-    assert found["emails_total"] == [({"name": "welcome", "state": "queued"}, 1.0)]
+    assert found["emails"] == [({"name": "welcome", "state": "queued"}, 1.0)]
     assert found["emails_lag_seconds"][0][1] == pytest.approx(90, abs=5)
 
 
