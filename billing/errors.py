@@ -71,6 +71,12 @@ class GatewayUnavailable(Error):
     message = "This way of paying is not available right now."
 
 
+class SalesStopped(Error):
+    code = "sales_stopped"
+    status = 503
+    message = "Nothing can be bought right now; what you have paid for is safe. Try again later."
+
+
 class InsufficientCredits(Error):
     code = "insufficient_credits"
     status = 402

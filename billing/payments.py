@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 import audit
-from billing import captures, disputes, gateways, looks, openings, pricing, refunds
+from billing import captures, disputes, gateways, looks, openings, pricing, refunds, sales
 from billing.errors import CurrencyNotSold, GatewayUnavailable, PaymentSettled, SignatureInvalid
 from billing.gateways.base import (
     AttemptFact,
@@ -100,12 +100,13 @@ def start(
 
     Idempotent: a claim resumes what it was bound to; an open payment for the same item, gateway and price is answered
     instead of a second one.
-    Raises: Invalid, NotForSale, CurrencyNotSold, GatewayUnavailable, BadGateway, Conflict, InsufficientFunds,
-        DebtOutstanding.
+    Raises: SalesStopped, Invalid, NotForSale, CurrencyNotSold, GatewayUnavailable, BadGateway, Conflict,
+        InsufficientFunds, DebtOutstanding.
     """
     if claim and claim.subject_id:
         payment = Payment.objects.get(pk=claim.subject_id, user=user)
         return Started(_tell(payment), is_new=True)
+    sales.insist()
     chosen = gateways.get(gateway)
     quote = pricing.quote(item, pricing.currency_for(currency, user.currency, chosen.default_currency), user=user)
     if currency and currency.upper() != quote.currency:
@@ -245,11 +246,12 @@ def _close_for(older: Payment, order: Order) -> None:
 def _tell(payment: Payment) -> Payment:
     """Open the payment's last start at its gateway, unless that is done, and tie the two together.
 
-    Raises: GatewayUnavailable, BadGateway.
+    Raises: SalesStopped, GatewayUnavailable, BadGateway.
     """
     begun = payment.starts.order_by("-n").first()
     if begun is None or not payment.is_open or not openings.is_untold(payment, begun):
         return payment
+    sales.insist()
     gateway = gateways.get(payment.gateway)
     try:
         fact = None

@@ -67,12 +67,15 @@ ROLES: dict[str, dict[str, str]] = {
         "billing.staffgrant": "view give give_more void",
         "billing.payment": "view refund",
         "billing.break": "view resolve",
+        "billing.salesstop": "view set",
         "billing.debt": "view waive",
     },
     "ops": {
         **_view("audit", "auditlog", "verification"),
         "audit.extract": "view take",
-        **_view("billing", "payment", "paymentstart", "paymentattempt", *_PRICES, "gatewaycursor", "bookcheck"),
+        **_view(
+            "billing", "payment", "paymentstart", "paymentattempt", *_PRICES, "gatewaycursor", "bookcheck", "salesstop"
+        ),
         "calls.call": "view end",
         **_view("core", "storedobject", "idempotencykey"),
         **_view("generation", *_JOBS),

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 import audit
-from billing import payments, returns, standing
+from billing import payments, returns, sales, standing
 from billing.errors import PaymentSettled
 from billing.models import Payment
 from billing.models.payments import OPEN
@@ -54,8 +54,9 @@ def place(*, user: Any, lines: Sequence[Wanted], address: Mapping[str, str]) -> 
     """Order products at today's prices; they are kept for the order until it is paid or given up.
 
     Locks: the products.
-    Raises: Invalid for products that are not for sale, MixedCurrencies, OutOfStock.
+    Raises: SalesStopped; Invalid for products that are not for sale, MixedCurrencies, OutOfStock.
     """
+    sales.insist()
     wanted = {line.product: line.quantity for line in lines}
     with transaction.atomic():
         products = {pk: row for pk, row in stock.lock(wanted).items() if row.is_active}

@@ -25,6 +25,7 @@ READ_ONLY = {
     "audit.verification",
     "audit.extract",
     "inbox.delivery",
+    "billing.salesstop",
     "billing.wallet",
     "billing.ledgertransaction",
     "billing.ledgerentry",
@@ -136,7 +137,7 @@ SEEN = {
     "finance": {
         "accounts": "user look",
         "audit": "auditlog approval daytotal verification extract",
-        "billing": f"{MONEY} plan break gatewaycursor bookcheck promospending",
+        "billing": f"{MONEY} plan break gatewaycursor bookcheck salesstop promospending",
         "calls": "call",
         "generation": "generation operation",
         "notifications": "mail mailevent",
@@ -145,7 +146,7 @@ SEEN = {
     "ops": {
         "accounts": "user",
         "audit": "auditlog verification extract",
-        "billing": "payment paymentstart paymentattempt package creditprice gatewaycursor bookcheck",
+        "billing": "payment paymentstart paymentattempt package creditprice gatewaycursor bookcheck salesstop",
         "calls": "call",
         "core": "storedobject idempotencykey",
         "generation": f"{JOBS} operation blockedterm",

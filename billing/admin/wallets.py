@@ -23,6 +23,7 @@ from billing.models import (
     LedgerEntry,
     LedgerTransaction,
     PromoSpending,
+    SalesStop,
     SignUpGrant,
     StaffGrant,
     UserWalletKind,
@@ -205,6 +206,15 @@ class BookCheckAdmin(ReadOnlyModelAdmin):
     list_display = ["began_at", "is_clean", "since", "took_ms"]
     list_filter = ["is_clean"]
     ordering = ["-began_at"]
+
+
+@admin.register(SalesStop)
+class SalesStopAdmin(ReadOnlyModelAdmin):
+    """Set and cleared on the page of the invariants."""
+
+    list_display = ["created_at", "name", "actor", "reason"]
+    list_select_related = ["actor"]
+    ordering = ["name"]
 
 
 @admin.register(StaffGrant)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from billing.models.books import BookCheck
+from billing.models.books import BookCheck, SalesStop
 from billing.models.catalogue import CreditPrice, Package
 from billing.models.grants import PromoSpending, SignUpGrant, StaffGrant
 from billing.models.ledger import (
@@ -60,6 +60,7 @@ __all__ = [
     "RefundMethod",
     "RefundOrigin",
     "RefundState",
+    "SalesStop",
     "SignUpGrant",
     "StaffGrant",
     "Subscription",

@@ -1,7 +1,8 @@
-"""What the periodic check of the books found."""
+"""What the periodic check of the books found, and which findings stop sales."""
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 
 from core.models import UUIDModel
@@ -22,3 +23,18 @@ class BookCheck(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.began_at:%F %T} {'clean' if self.is_clean else 'broken'}"
+
+
+class SalesStop(UUIDModel):
+    """An invariant that nothing is sold without: while the newest check finds it broken, no new payment begins."""
+
+    name = models.CharField(max_length=60, unique=True)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    reason = models.CharField(max_length=500)
+
+    class Meta:
+        default_permissions = ("view",)
+        permissions = (("set_salesstop", "Can have an invariant stop sales, and let them go on"),)
+
+    def __str__(self) -> str:
+        return self.name

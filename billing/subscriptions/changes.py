@@ -9,7 +9,7 @@ from django.db.models.functions import Least, Now
 from django.utils import timezone
 
 import audit
-from billing import gateways, payments, plans
+from billing import gateways, payments, plans, sales
 from billing.errors import SubscriptionNotActive
 from billing.gateways import stripe_subscriptions as stripe
 from billing.gateways.base import GatewayError
@@ -25,7 +25,8 @@ def change(*, subscription: Subscription, plan: str, claim: Claim | None = None)
     """Move an active subscription to another plan of the same interval.
 
     Idempotent: by state; a claim resumes the upgrade that it was bound to.
-    Raises: Invalid, SubscriptionNotActive, PaymentDeclined, GatewayUnavailable, BadGateway.
+    Raises: SalesStopped for a new upgrade, Invalid, SubscriptionNotActive, PaymentDeclined, GatewayUnavailable,
+        BadGateway.
     """
     gateways.get(GATEWAY)
     row = Subscription.objects.select_related("plan", "next_plan").get(pk=subscription.pk)
@@ -37,6 +38,7 @@ def change(*, subscription: Subscription, plan: str, claim: Claim | None = None)
             raise SubscriptionNotActive
         wanted = _edition(row, plan)
         if wanted.amount > row.plan.amount:
+            sales.insist()
             if row.next_plan is not None:
                 _later(row, row.plan)  # else the upgrade would be charged against the cheaper plan that was to come
             asked = _ask(row, wanted, claim)

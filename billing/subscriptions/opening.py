@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 import audit
-from billing import gateways, payments, plans
+from billing import gateways, payments, plans, sales
 from billing.errors import NoSubscription, SubscriptionExists
 from billing.gateways import stripe_subscriptions as stripe
 from billing.gateways.base import GatewayError, Rejected
@@ -37,11 +37,12 @@ def start(*, user: Any, plan: str, interval: str, claim: Claim | None = None) ->
     """Begin a subscription: our row first, then the gateway's. The client then pays the first invoice.
 
     Idempotent: a claim resumes what it was bound to; one live subscription a person.
-    Raises: Invalid, SubscriptionExists, GatewayUnavailable, BadGateway.
+    Raises: SalesStopped, Invalid, SubscriptionExists, GatewayUnavailable, BadGateway.
     """
     gateways.get(GATEWAY)
     if claim and claim.subject_id:
         return Started(_open(Subscription.objects.get(pk=claim.subject_id, user=user)), is_new=True)
+    sales.insist()
     wanted = plans.named(plan, interval)
     with transaction.atomic():
         row = Subscription(user=user, plan=wanted, gateway=GATEWAY, next_check_at=Now() + FIRST_CHECK)
@@ -64,10 +65,11 @@ def start(*, user: Any, plan: str, interval: str, claim: Claim | None = None) ->
 def _open(row: Subscription) -> Subscription:
     """Tell the gateway, unless that is done.
 
-    Raises: GatewayUnavailable, BadGateway.
+    Raises: SalesStopped, GatewayUnavailable, BadGateway.
     """
     if row.ref or not row.is_live:
         return row
+    sales.insist()
     plan: Plan = row.plan
     try:
         fact = stripe.begin(subscription_id=row.pk, customer_ref=customer_of(row.user), price_ref=plans.price_of(plan))

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.cache import cache
 from django.http import HttpRequest
 
+from billing import sales
 from core import clock
 from dashboard.console import work
 from dashboard.console.charts import CHARTS, SPANS, Chart, Span
@@ -19,12 +20,14 @@ def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The home's part of its page; unfold asks for it."""
     span = SPANS.get(request.GET.get("span", ""), SPANS["24h"])
     waiting = work.waiting(request)
-    broken = work.broken(request)
+    books = sales.standing()
+    broken = work.broken(request, books.broken)
     if broken is not None:
         waiting.insert(0, broken)
     return context | {
         "title": "Home",
         "waiting": [line for line in waiting if line.count],
+        "stopped": books.stop,
         "quiet": [line for line in waiting if not line.count],
         "span": span,
         "spans": SPANS.values(),

@@ -14,10 +14,15 @@ from django.views.decorators.http import require_safe
 
 from accounts import looks
 from accounts.models import User
+from billing import sales
+from core.errors import NotFound
+from core.errors import PermissionDenied as Refused
 from dashboard.console import customer as customers
 from dashboard.console import invariants as rules
 from dashboard.console import looking, scoreboard, search
 from dashboard.console.charts import SPANS
+
+REASON = 500  # characters, as everywhere that staff say why
 
 
 def find(request: HttpRequest) -> HttpResponse:
@@ -32,7 +37,30 @@ def find(request: HttpRequest) -> HttpResponse:
 def invariants(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("billing.view_bookcheck"):
         raise PermissionDenied
-    return _page(request, "console/invariants.html", "Invariants", **rules.page())
+    if request.method == "POST":
+        return _stop_sales(request)
+    shown = {"may_stop": request.user.has_perm(sales.STOP), "stopped": sales.standing().stop, **rules.page()}
+    return _page(request, "console/invariants.html", "Invariants", **shown)
+
+
+def _stop_sales(request: HttpRequest) -> HttpResponse:
+    """Have an invariant stop sales, or let them go on."""
+    name, reason = request.POST.get("name", ""), request.POST.get("reason", "").replace("\0", "").strip()
+    if not reason or len(reason) > REASON:
+        messages.error(request, f"Say why, in at most {REASON} characters.")
+        return redirect("console-invariants")
+    try:
+        if "clear" in request.POST:
+            sales.may_not_stop(name, actor=request.user, reason=reason)
+            messages.success(request, f"“{name}” does not stop sales.")
+        else:
+            sales.may_stop(name, actor=request.user, reason=reason)
+            messages.success(request, f"“{name}” stops sales while it is broken.")
+    except NotFound as error:
+        raise Http404 from error
+    except Refused as error:
+        raise PermissionDenied from error
+    return redirect("console-invariants")
 
 
 def providers(request: HttpRequest) -> HttpResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,10 +94,8 @@ def waiting(request: Any) -> list[Waiting]:
     return [Waiting(work.title, work.url, found[work.title], work.is_urgent) for work in seen]
 
 
-def broken(request: Any) -> Waiting | None:
-    """The rules of the books that the newest check found broken."""
+def broken(request: Any, names: Collection[str]) -> Waiting | None:
+    """The rules of the books that the newest check found broken, for whoever may see checks."""
     if not admin.site.get_model_admin(BookCheck).has_view_permission(request):
         return None
-    newest = BookCheck.objects.order_by("-began_at").only("findings").first()
-    names = {finding["check"] for finding in newest.findings} if newest else set()
     return Waiting("Invariants broken", reverse("console-invariants"), len(names), is_urgent=True)

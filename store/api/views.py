@@ -12,7 +12,7 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.errors import RefundNotPossible
+from billing.errors import RefundNotPossible, SalesStopped
 from core.api.filters import refuse_unknown
 from core.api.idempotency import idempotent
 from core.api.permissions import IsVerified, Public, staff
@@ -154,7 +154,7 @@ class OrderViewSet(ListModelMixin, ViewSet):
     throttle_scopes = {"create": ["orders"]}
     errors = {
         "list": [PermissionDenied],
-        "create": [errors.OutOfStock, errors.MixedCurrencies],
+        "create": [errors.OutOfStock, errors.MixedCurrencies, SalesStopped],
         "cancel": [errors.OrderShipped, RefundNotPossible, Conflict],
     }
 

@@ -21,6 +21,7 @@ from billing.errors import (
     InsufficientFunds,
     NotForSale,
     PaymentSettled,
+    SalesStopped,
     SignatureInvalid,
 )
 from billing.models import Package, Payment
@@ -37,6 +38,7 @@ START_ERRORS = [
     CurrencyNotSold,
     InsufficientFunds,
     DebtOutstanding,
+    SalesStopped,
     GatewayUnavailable,
     BadGateway,
     Unavailable,

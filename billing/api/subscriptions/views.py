@@ -17,6 +17,7 @@ from billing.errors import (
     GatewayUnavailable,
     NoSubscription,
     PaymentDeclined,
+    SalesStopped,
     SubscriptionEnded,
     SubscriptionExists,
     SubscriptionNotActive,
@@ -80,8 +81,8 @@ class SubscriptionViewSet(ListModelMixin, ViewSet):
     filter_backends = ()
     throttle_scopes = {"create": ["purchases"], "update": ["purchases"]}
     errors = {
-        "create": [SubscriptionExists, *AWAY],
-        "update": [SubscriptionNotActive, PaymentDeclined, *AWAY],
+        "create": [SubscriptionExists, SalesStopped, *AWAY],
+        "update": [SubscriptionNotActive, PaymentDeclined, SalesStopped, *AWAY],
         "cancel": AWAY,
         "reactivate": [SubscriptionEnded, *AWAY],
         "portal": [NoSubscription, *AWAY],
