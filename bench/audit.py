@@ -31,7 +31,7 @@ PARTS = ("changes", "pages", "proof")
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("parts", nargs="*", choices=PARTS, default=PARTS)
+    arguments.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}")
     arguments.add_argument("--rounds", type=int, default=9)
     arguments.add_argument("--changes", type=int, default=400, help="of each contender in each round")
     arguments.add_argument("--rows", default="10000,1000000,10000000", help="of the lists, smallest first")
