@@ -7,6 +7,7 @@ SHELL := /bin/sh
 PYTHON ?=
 UV_VERSION := 0.13.8
 VENV := .venv
+CLIENT := clients/typescript
 PY := $(VENV)/bin/python
 MANAGE := $(PY) manage.py
 # Servers up for the command, whether `make run` is on or not
@@ -28,7 +29,7 @@ run: $(VENV)/.embedded ## run everything on this machine until Ctrl-C; PORT=8010
 	@$(MANAGE) up
 
 .PHONY: test
-test: $(VENV)/.dev ## everything that must hold: format, lint, layers, types, migrations, OpenAPI, tests
+test: $(VENV)/.dev $(CLIENT)/node_modules/.made ## everything that must hold: format, lint, layers, types, migrations, OpenAPI, tests
 	@$(PY) -m tests.steps
 
 ##@ Running
@@ -109,7 +110,7 @@ test-unit: $(VENV)/.dev ## the tests without whole stories and browsers
 	@$(PY) -m pytest -n auto --maxprocesses 16 --dist loadfile -m "not scenario and not browser and not deep"
 
 .PHONY: test-e2e
-test-e2e: $(VENV)/.dev ## whole stories over HTTP, with real processes and browsers
+test-e2e: $(VENV)/.dev $(CLIENT)/node_modules/.made ## whole stories over HTTP, with real processes and browsers
 	@$(PY) -m pytest -m "(scenario or browser) and not deep"
 
 .PHONY: test-deep
@@ -168,9 +169,14 @@ check: $(VENV)/.dev ## all of `make test` but the tests, and whether a dependenc
 	@$(PY) -m tests.steps format lint layers types migrations openapi secrets audit
 
 .PHONY: openapi
-openapi: $(VENV)/.dev ## write docs/openapi.yaml and docs/postman.json anew
+openapi: $(VENV)/.dev ## write docs/openapi.yaml, docs/postman.json and, where npm is, the client anew
 	@ENVIRONMENT=test $(MANAGE) spectacular --api-version v1 --validate --fail-on-warn --file docs/openapi.yaml
 	@ENVIRONMENT=test $(MANAGE) postman
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory client; fi
+
+.PHONY: client
+client: $(CLIENT)/node_modules/.made ## write the TypeScript client's types anew from docs/openapi.yaml, and compile it
+	@cd $(CLIENT) && npm run --silent generate && npm run --silent build
 
 .PHONY: settings
 settings: $(VENV)/.dev ## write docs/settings.md anew
@@ -186,7 +192,7 @@ lock: $(VENV)/.embedded ## compile requirements*.txt from pyproject.toml
 
 .PHONY: clean
 clean: ## remove caches and the virtual environment; var/ stays
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(CLIENT)/node_modules $(CLIENT)/dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
@@ -230,6 +236,13 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.made
 $(VENV)/.photogrammetry: requirements-photogrammetry.txt $(VENV)/.made
 	@$(call install,requirements-photogrammetry.txt,--only-binary pycolmap) || { \
 		echo "3D models stay off: pycolmap has wheels for Linux on x86-64 and macOS 14 on ARM only." >&2; exit 1; }
+
+# Never fails: who has no npm tests all but this client.
+$(CLIENT)/node_modules/.made: $(CLIENT)/package-lock.json
+	@if ! command -v npm >/dev/null; then \
+		echo "The TypeScript client stays untested without npm: Node 20 or newer, or sudo apt-get install npm" >&2; \
+	else echo "Installing $(CLIENT) ..."; npm ci --silent --prefix $(CLIENT) && touch $@ || \
+		echo "The TypeScript client stays untested: npm could not install its tools." >&2; fi
 
 # What one installs is in the other too: versions are the same, so neither undoes the other.
 define install
