@@ -365,8 +365,12 @@ def middle(cursor: Any, span: dict[str, Any]) -> dict[str, str]:
         key = "ref" if name == "payment" else "provider_job_id"
         cursor.execute(f"SELECT {column}::text FROM {table} WHERE {key} = %s", [ref])
         named[name] = (cursor.fetchone() or ("",))[0]
-    cursor.execute("SELECT (%s::timestamp - interval '1 day' * %s)::text", [until, 1 if rows > 100_000 else 0.1])
-    return named | {"until": until, "since": cursor.fetchone()[0]}
+    cursor.execute(
+        "SELECT to_char(at, form), to_char(at - interval '1 day' * %s, form)"
+        ' FROM (SELECT %s::timestamp, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') AS one (at, form)',
+        [1 if rows > 100_000 else 0.1, until],
+    )
+    return named | dict(zip(("until", "since"), cursor.fetchone(), strict=True))
 
 
 def size() -> str:

@@ -24,7 +24,7 @@ from billing.models import (
     PaymentStart,
     Refund,
 )
-from core.admin import PreviewForm, ReadOnlyModelAdmin, act
+from core.admin import BornFilter, PreviewForm, ReadOnlyModelAdmin, act
 from core.ids import new_id
 from core.money import display
 
@@ -143,7 +143,7 @@ class PaymentAdmin(ReadOnlyModelAdmin):
         "next_at",
     ]
     list_select_related = ["user"]
-    list_filter = ["state", "gateway", "fulfilment", "currency"]
+    list_filter = ["state", ("created_at", BornFilter), "gateway", "fulfilment", "currency"]
     search_fields = ["id__exact", "user__id__exact", "user__email__startswith", "starts__ref__exact"]
     search_help_text = "A whole payment, user or gateway order id, or the beginning of the e-mail address"
     ordering = ["-created_at", "-id"]

@@ -12,7 +12,7 @@ from unfold.admin import TabularInline
 from unfold.enums import ActionVariant
 
 from core import storage
-from core.admin import ReadOnlyModelAdmin, act, only
+from core.admin import BornFilter, ReadOnlyModelAdmin, act, only
 from core.money import CREDIT, display
 from generation import reports, staff_jobs
 from generation.models import Asset, Attempt, Consent, Generation, JobPhoto, State
@@ -89,6 +89,7 @@ class GenerationAdmin(ReadOnlyModelAdmin):
     list_select_related = ["user"]
     list_filter = [
         "state",
+        ("created_at", BornFilter),
         only("past the deadline", "due", "late", lambda rows: rows.late()),
         "unknown",
         "kind",

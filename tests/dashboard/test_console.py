@@ -410,3 +410,30 @@ def test_a_payments_page_shows_money_as_people_write_it(support: Client, alice: 
 
     assert page.count("₹499.00") == 2  # the price and what came
     assert "49900" not in page
+
+
+# --- Lists by date ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", ["", "Asia/Kolkata"])
+def test_a_list_is_narrowed_by_date(support: Client, rich: User, zone: str) -> None:
+    support.cookies["zone"] = zone
+    long_ago = timezone.now() - timedelta(days=400)
+    old, new = order(rich), order(rich)
+    former = Generation.objects.filter(pk=old.pk)
+    former.update(created_at=long_ago)
+    page = reverse("admin:generation_generation_changelist")
+
+    def listed(**span: str) -> list[Any]:
+        answer = support.get(page, span)
+        assert answer.status_code == 200, answer.get("Location")
+        return [row.pk for row in answer.context["cl"].result_list]
+
+    year_ago, day_ago = (f"{timezone.now() - timedelta(days=days):%Y-%m-%d %H:%M:%S+00:00}" for days in (365, 1))
+    assert listed() == [new.pk, old.pk]
+    assert listed(created_at__gte=day_ago) == [new.pk]
+    assert listed(created_at__gte=year_ago, created_at__lt=day_ago) == []
+    for nonsense in ("x", "2026-99-01", ""):
+        assert support.get(page, {"created_at__gte": nonsense}).status_code in (200, 302)
+    choices = support.get(page).content.decode()
+    assert "Past 7 days" in choices
