@@ -61,6 +61,32 @@ def _count(scope: str, unit: str, amount: int, limit: int) -> None:
             raise _OverLimit
 
 
+def insist(actor: Any, permission: str, *, customer_id: uuid.UUID | None = None) -> None:
+    """Who acts alone or asks has to be allowed to, and gains nothing by it. Raises: PermissionDenied."""
+    if not actor.is_active or not actor.has_perm(permission):
+        raise PermissionDenied
+    if actor.pk == customer_id:
+        raise PermissionDenied("Nobody does this for themselves.")
+
+
+def insist_same(sent: Any, before: Any) -> None:
+    """What is sent again under an id has to be what was sent before. Raises: Conflict."""
+    if sent != before:
+        raise Conflict("This was sent before with other figures; open the form anew.")
+
+
+def asked_before(approval_id: uuid.UUID, payload: dict[str, Any], *, amount: int | None = None) -> Approval | None:
+    """What was asked for under this id, if anything was; `payload` is as much of it as the asker chose.
+
+    Raises: Conflict when that was something else.
+    """
+    known = Approval.objects.filter(pk=approval_id).first()
+    if known is not None:
+        insist_same(payload, {name: known.payload.get(name) for name in payload})
+        insist_same(known.amount if amount is None else amount, known.amount)
+    return known
+
+
 @trail.writes("approval")
 def request(
     act: str,

@@ -12,10 +12,11 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db import transaction
 
 import audit
+from audit import approvals
 from billing.books import all_checks
 from billing.errors import SalesStopped
 from billing.models import BookCheck, SalesStop
-from core.errors import NotFound, PermissionDenied
+from core.errors import NotFound
 
 STOP = "billing.set_salesstop"
 ASK_AGAIN_S = 300  # as often as the books are checked
@@ -60,7 +61,7 @@ def may_stop(name: str, *, actor: Any, reason: str) -> SalesStop:
 
     Idempotent: by name. Raises: PermissionDenied; NotFound for no invariant of ours.
     """
-    _may(actor)
+    approvals.insist(actor, STOP)
     if name not in _rules():
         raise NotFound
     with transaction.atomic():
@@ -78,18 +79,13 @@ def may_not_stop(name: str, *, actor: Any, reason: str) -> None:
 
     Idempotent: by name. Raises: PermissionDenied.
     """
-    _may(actor)
+    approvals.insist(actor, STOP)
     with transaction.atomic():
         row = SalesStop.objects.select_for_update().filter(name=name).first()
         if row is None:
             return
         audit.record("sales_stop.cleared", row, old={"name": name}, metadata={"reason": reason}, actor_id=actor.pk)
         row.delete()
-
-
-def _may(actor: Any) -> None:
-    if not actor.is_active or not actor.has_perm(STOP):
-        raise PermissionDenied
 
 
 def _rules() -> dict[str, str]:

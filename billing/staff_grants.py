@@ -15,7 +15,7 @@ from audit import approvals
 from audit.models import Approval
 from billing import ledger
 from billing.models import CreditLot, HouseKind, StaffGrant
-from core.errors import Conflict, NotFound, PermissionDenied
+from core.errors import Conflict, NotFound
 from core.money import CREDIT
 
 GIVE, GIVE_MORE, VOID = "billing.give_staffgrant", "billing.give_more_staffgrant", "billing.void_staffgrant"
@@ -32,24 +32,23 @@ def give(*, grant_id: uuid.UUID, user_id: uuid.UUID, amount: int, reason: str, a
     Raises: PermissionDenied for whoever may not, or would give to themselves; Conflict for who is gone, and for the
         same id with other figures.
     """
-    if not actor.is_active or not actor.has_perm(GIVE) or actor.pk == user_id:
-        raise PermissionDenied("Nobody gives credits to themselves." if actor.pk == user_id else None)
+    approvals.insist(actor, GIVE, customer_id=user_id)
+    payload = {"user": str(user_id), "amount": amount}
     with transaction.atomic():
         _lock_person(user_id)
-        done: StaffGrant | Approval | None = StaffGrant.objects.filter(pk=grant_id).first()
-        done = done or Approval.objects.filter(pk=grant_id).first()
+        done = StaffGrant.objects.filter(pk=grant_id).first()
         if done is not None:
-            whose = done.user_id if isinstance(done, StaffGrant) else done.customer_id
-            if (whose, done.amount) != (user_id, amount):
-                raise Conflict("This was sent before with other figures; open the form anew.")
+            approvals.insist_same(payload, {"user": str(done.user_id), "amount": done.amount})
             return done
+        if asked := approvals.asked_before(grant_id, payload, amount=amount):
+            return asked
         own_limit = None if actor.has_perm(GIVE_MORE) else settings.SUPPORT_GRANT_LIMIT
         if approvals.takes_alone(unit=CREDIT, amount=amount, customer_id=user_id, actor=actor, own_limit=own_limit):
             return _post(grant_id, user_id=user_id, amount=amount, reason=reason, actor_id=actor.pk)
         return approvals.request(
             CARRY_OUT,
             approval_id=grant_id,
-            payload={"user": str(user_id), "amount": amount},
+            payload=payload,
             summary=f"Give {amount} credits",
             unit=CREDIT,
             amount=amount,
@@ -120,8 +119,7 @@ def void(grant_id: uuid.UUID, *, actor: Any, reason: str) -> StaffGrant:
     Locks: the grant, the wallet, then lots.
     Raises: NotFound; PermissionDenied for whoever may not.
     """
-    if not actor.is_active or not actor.has_perm(VOID):
-        raise PermissionDenied
+    approvals.insist(actor, VOID)
     with transaction.atomic():
         grant = StaffGrant.objects.select_for_update(of=("self",), no_key=True).filter(pk=grant_id).first()
         if grant is None:

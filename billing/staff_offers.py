@@ -16,7 +16,7 @@ from billing import gateways
 from billing.models import Interval, Plan
 from billing.staff_prices import FIELDS, REPRICE, Priced, figures, kind_of
 from core import public
-from core.errors import Conflict, Invalid, NotFound, PermissionDenied
+from core.errors import Conflict, Invalid, NotFound
 from core.killpoints import reach
 from core.money import display
 
@@ -90,12 +90,8 @@ def ask(
     Units: the currency's minor unit.
     Raises: NotFound, PermissionDenied, Invalid, Conflict.
     """
-    if not actor.is_active or not actor.has_perm(REPRICE):
-        raise PermissionDenied
-    known = Approval.objects.filter(pk=request_id).first()
-    if known is not None:
-        if (known.payload.get("like"), known.payload.get("new")) != (str(like_id), new):
-            raise Conflict("This was sent before with other figures; open the form anew.")
+    approvals.insist(actor, REPRICE)
+    if known := approvals.asked_before(request_id, {"like": str(like_id), "new": new}):
         return known
     like: Priced | None = FIELDS[kind][0].objects.filter(pk=like_id).first()
     if like is None:

@@ -15,7 +15,7 @@ from audit import approvals
 from audit.models import Approval
 from billing.models import CreditPrice, Package, Plan
 from core import public
-from core.errors import Conflict, Invalid, NotFound, PermissionDenied
+from core.errors import Conflict, Invalid, NotFound
 from core.killpoints import reach
 from core.money import display
 
@@ -102,12 +102,8 @@ def ask(
     Units: the currency's minor unit.
     Raises: NotFound, PermissionDenied, Invalid, Conflict for the same id with other figures.
     """
-    if not actor.is_active or not actor.has_perm(REPRICE):
-        raise PermissionDenied
-    known = Approval.objects.filter(pk=request_id).first()
-    if known is not None:
-        if (known.payload.get("row"), known.payload.get("new")) != (str(row_id), new):
-            raise Conflict("This was sent before with other figures; open the form anew.")
+    approvals.insist(actor, REPRICE)
+    if known := approvals.asked_before(request_id, {"row": str(row_id), "new": new}):
         return known
     row: Priced | None = FIELDS[kind][0].objects.filter(pk=row_id).first()
     if row is None:

@@ -17,7 +17,7 @@ from billing.errors import RefundNotPossible
 from billing.models import Break, BreakKind, Debt, Payment, Refund
 from billing.models.payments import Fulfilment
 from billing.standing import lock
-from core.errors import Conflict, NotFound, PermissionDenied
+from core.errors import Conflict, NotFound
 from core.money import CREDIT, display
 
 REFUND, WAIVE, RESOLVE = "billing.refund_payment", "billing.waive_debt", "billing.resolve_break"
@@ -81,13 +81,14 @@ def decide(
     with transaction.atomic():
         payment = _payment(payment_id, actor, REFUND)
         cause = cause_of(request_id)
-        done: Refund | Approval | None = Refund.objects.filter(cause=cause).first()
-        done = done or Approval.objects.filter(pk=request_id).first()
-        if done is not None:
-            if done.amount != amount:
-                raise Conflict("This was sent before with other figures; open the form anew.")
-            return done
         payload = {"payment": str(payment_id), "keeps_credits": keeps_credits, "reference": reference}
+        done = Refund.objects.filter(cause=cause).first()
+        if done is not None:
+            before = (done.payment_id, done.amount, done.keeps_credits)
+            approvals.insist_same((payment_id, amount, keeps_credits), before)
+            return done
+        if known := approvals.asked_before(request_id, payload, amount=amount):
+            return known
         _check(payment, amount)
         if reference or not approvals.takes_alone(
             unit=payment.currency, amount=amount, customer_id=payment.user_id, actor=actor
@@ -126,14 +127,14 @@ def waive(*, request_id: uuid.UUID, debt_id: uuid.UUID, reason: str, actor: Any)
     """Give up what remains of a debt, or ask a colleague to let it happen.
 
     Idempotent: by state and by request_id. Locks: the day's totals, the debt.
-    Raises: NotFound, PermissionDenied.
+    Raises: NotFound, PermissionDenied, Conflict for the same id with another debt.
     """
     with transaction.atomic():
         debt = Debt.objects.filter(pk=debt_id).first()
         if debt is None:
             raise NotFound
-        _may(actor, WAIVE, debt.user_id)
-        asked = Approval.objects.filter(pk=request_id).first()
+        approvals.insist(actor, WAIVE, customer_id=debt.user_id)
+        asked = approvals.asked_before(request_id, {"debt": str(debt.pk)})
         if asked is not None or not debt.remaining:
             return asked or debt
         if approvals.takes_alone(unit=debt.unit, amount=debt.remaining, customer_id=debt.user_id, actor=actor):
@@ -252,7 +253,7 @@ def _break(break_id: uuid.UUID, actor: Any) -> Break:
     row: Break | None = Break.objects.select_related("payment").filter(pk=break_id).first()
     if row is None:
         raise NotFound
-    _may(actor, RESOLVE, row.payment.user_id if row.payment else None)
+    approvals.insist(actor, RESOLVE, customer_id=row.payment.user_id if row.payment else None)
     if row.resolved_at is not None:
         raise Conflict(f"This is resolved already: {row.resolution}")
     return row
@@ -274,7 +275,7 @@ def _payment(payment_id: uuid.UUID, actor: Any, permission: str) -> Payment:
     if not Payment.objects.filter(pk=payment_id).exists():
         raise NotFound
     payment = lock(payment_id)
-    _may(actor, permission, payment.user_id)
+    approvals.insist(actor, permission, customer_id=payment.user_id)
     return payment
 
 
@@ -282,10 +283,3 @@ def _check(payment: Payment, amount: int) -> None:
     """Refuse now what a colleague would only find out later."""
     if not 0 < amount <= payment.room:
         raise RefundNotPossible("That is more than what came in on this payment and is not yet on its way back.")
-
-
-def _may(actor: Any, permission: str, customer_id: uuid.UUID | None) -> None:
-    if not actor.is_active or not actor.has_perm(permission):
-        raise PermissionDenied
-    if actor.pk == customer_id:
-        raise PermissionDenied("Nobody does this for themselves.")

@@ -64,7 +64,7 @@ class BornFilter(admin.DateFieldListFilter):
     order of its ids finds them by that index."""
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        found = super().queryset(request, queryset)
+        found: Any = super().queryset(request, queryset)
         since, until = (self._moment(name) for name in (self.lookup_kwarg_since, self.lookup_kwarg_until))
         if since is not None:
             found = found.filter(pk__gte=lowest_id(since - CLOCKS_DIFFER))
@@ -73,7 +73,7 @@ class BornFilter(admin.DateFieldListFilter):
         return found
 
     def _moment(self, name: str) -> datetime | None:
-        given = self.used_parameters.get(name)
+        given: Any = self.used_parameters.get(name)
         moment = forms.DateTimeField().clean(given[-1]) if given else None
         return moment if moment is None or timezone.is_aware(moment) else timezone.make_aware(moment)
 

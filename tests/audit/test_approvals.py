@@ -395,6 +395,16 @@ def test_a_connection_that_dies_halfway_leaves_it_undone_and_open(
     assert (approval.state, marks()) == ("pending", 0)
 
 
+def test_an_id_stands_for_one_request(finance: User) -> None:
+    approval = asked(finance)
+
+    assert approvals.asked_before(new_id(), {}) is None
+    assert approvals.asked_before(approval.pk, approval.payload, amount=approval.amount) == approval
+    for payload, amount in (({"other": 1}, None), ({}, approval.amount + 1)):
+        with pytest.raises(Conflict, match="other figures"):
+            approvals.asked_before(approval.pk, payload, amount=amount)
+
+
 # --- The console and the shell ----------------------------------------------------------------------------------------
 
 
