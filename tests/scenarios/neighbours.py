@@ -32,6 +32,11 @@ def is_open(port: int) -> bool:
     return True
 
 
+def _version() -> tuple[int, ...]:
+    said = subprocess.run([str(PGBOUNCER), "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in said.split()[1].split(".")[:2])
+
+
 class Pooler:
     """PgBouncer as deploy/pgbouncer has it, in front of the shop's PostgreSQL, with very few connections to it."""
 
@@ -42,7 +47,9 @@ class Pooler:
         config = configparser.ConfigParser(interpolation=None)
         config.read(ROOT / "deploy" / "pgbouncer" / "pgbouncer.ini")
         ours = config["pgbouncer"]
-        del ours["max_prepared_statements"]  # Debian 12 has 1.18
+        self.prepares = _version() >= (1, 21)  # Debian 12 has 1.18
+        if not self.prepares:
+            del ours["max_prepared_statements"]
         ours.update({"listen_addr": "127.0.0.1", "listen_port": str(self.port), "auth_type": "trust"})
         ours.update(
             {

@@ -45,7 +45,7 @@ class Machines:
         found = {"DATABASE_URL": self.url}
         if PGBOUNCER:
             self.pooler = Pooler(shop, embedded.TEMPLATE, ROLE)
-            found = {"DATABASE_URL": self.pooler.url, "DATABASE_PREPARE": "false"}
+            found = {"DATABASE_URL": self.pooler.url, "DATABASE_PREPARE": str(self.pooler.prepares)}
         if RABBITMQ:
             self.broker = Broker(shop.folder / "rabbitmq")
             found["BROKER_URL"] = self.broker.url
