@@ -2172,7 +2172,7 @@ export interface components {
             request_id: string;
         };
         /** @enum {string} */
-        ErrorCode: "account_suspended" | "avatar_limit_reached" | "avatar_not_ready" | "bad_gateway" | "call_answered" | "call_ended" | "call_exists" | "callee_only" | "cancel_limit_reached" | "conflict" | "consent_required" | "currency_not_sold" | "debt_outstanding" | "email_not_verified" | "email_taken" | "gateway_unavailable" | "hold_closed" | "idempotency_in_progress" | "idempotency_key_required" | "idempotency_mismatch" | "image_unreadable" | "insufficient_credits" | "insufficient_funds" | "internal_error" | "invalid" | "invalid_credentials" | "ledger_key_mismatch" | "malformed_body" | "method_not_allowed" | "mixed_currencies" | "moderated" | "no_subscription" | "not_acceptable" | "not_authenticated" | "not_finished" | "not_for_sale" | "not_found" | "not_retryable" | "not_sold" | "operation_unavailable" | "order_shipped" | "order_status_refused" | "otp_invalid" | "otp_required" | "out_of_stock" | "password_wrong" | "payment_declined" | "payment_settled" | "permission_denied" | "quote_expired" | "quote_mismatch" | "rate_limited" | "reauthentication_required" | "refresh_reused" | "refund_not_possible" | "session_ended" | "signature_invalid" | "staff_account" | "stock_reserved" | "subscription_ended" | "subscription_exists" | "subscription_not_active" | "token_expired" | "token_invalid" | "too_large" | "too_late_to_cancel" | "too_many_pixels" | "unavailable" | "unsupported_media_type" | "upload_incomplete" | "username_taken" | "verification_expired" | "verification_invalid" | "webhook_invalid" | "webhook_unknown";
+        ErrorCode: "account_suspended" | "avatar_limit_reached" | "avatar_not_ready" | "bad_gateway" | "call_answered" | "call_ended" | "call_exists" | "callee_only" | "cancel_limit_reached" | "conflict" | "consent_required" | "currency_not_sold" | "debt_outstanding" | "email_not_verified" | "email_taken" | "gateway_unavailable" | "hold_closed" | "idempotency_in_progress" | "idempotency_key_required" | "idempotency_mismatch" | "image_unreadable" | "insufficient_credits" | "insufficient_funds" | "internal_error" | "invalid" | "invalid_credentials" | "ledger_key_mismatch" | "malformed_body" | "method_not_allowed" | "mixed_currencies" | "moderated" | "no_subscription" | "not_acceptable" | "not_authenticated" | "not_finished" | "not_for_sale" | "not_found" | "not_retryable" | "not_sold" | "operation_unavailable" | "order_shipped" | "order_status_refused" | "otp_invalid" | "otp_required" | "out_of_stock" | "password_wrong" | "payment_declined" | "payment_settled" | "permission_denied" | "quote_expired" | "quote_mismatch" | "rate_limited" | "reauthentication_required" | "refresh_reused" | "refund_not_possible" | "sales_stopped" | "session_ended" | "signature_invalid" | "staff_account" | "stock_reserved" | "subscription_ended" | "subscription_exists" | "subscription_not_active" | "token_expired" | "token_invalid" | "too_large" | "too_late_to_cancel" | "too_many_pixels" | "unavailable" | "unsupported_media_type" | "upload_incomplete" | "username_taken" | "verification_expired" | "verification_invalid" | "webhook_invalid" | "webhook_unknown";
         ErrorDetail: {
             field?: string;
             code: string;
@@ -6227,7 +6227,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description `unavailable`; `gateway_unavailable` */
+            /** @description `unavailable`; `sales_stopped`; `gateway_unavailable` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8243,7 +8243,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description `unavailable` */
+            /** @description `unavailable`; `sales_stopped` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8712,7 +8712,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description `unavailable`; `gateway_unavailable` */
+            /** @description `unavailable`; `sales_stopped`; `gateway_unavailable` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10378,7 +10378,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description `unavailable`; `gateway_unavailable` */
+            /** @description `unavailable`; `sales_stopped`; `gateway_unavailable` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10496,7 +10496,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description `unavailable`; `gateway_unavailable` */
+            /** @description `unavailable`; `sales_stopped`; `gateway_unavailable` */
             503: {
                 headers: {
                     [name: string]: unknown;
