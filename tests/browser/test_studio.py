@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.ids import new_id
 from tests import books
 from tests.browser.test_pages import CHROMIUM, page  # noqa: F401
 from tests.scenarios.client import PASSWORD, Customer, portrait
@@ -115,6 +116,9 @@ def test_a_checkout_that_was_left_can_be_gone_back_to_or_given_up(stack: Stack, 
     page.get_by_role("button", name="Cancel this payment").click()
 
     expect(page.get_by_role("status")).to_have_text("The payment has ended as canceled; nothing was bought.")
+    expect(page.get_by_role("heading", name="Get credits")).to_be_visible()
+    page.goto(f"{stack.url}/studio?payment={new_id()}")
+    expect(page.get_by_role("alert").filter(visible=True)).to_have_text("There is nothing here.")
     expect(page.get_by_role("heading", name="Get credits")).to_be_visible()
     (payment,) = olaf.ok("GET", "payments")["results"]
     assert (payment["status"], olaf.balance()["available"]) == ("canceled", 5)

@@ -19,8 +19,16 @@ export class Refused extends Error {
   }
 }
 
-let session = JSON.parse(sessionStorage.getItem(KEPT));
+let session = kept();
 let renewal = null;
+
+function kept() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEPT));
+  } catch {
+    return null;
+  }
+}
 
 export const isSignedIn = () => session !== null;
 

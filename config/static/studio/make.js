@@ -22,6 +22,7 @@ export function prepare(refresh) {
   }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
+    if (!$("failed").hidden) stage("empty");
     press($("order"), form, async () => {
       const body = { consent: form.elements.consent.checked, photo: await photo ?? undefined };
       const style = form.elements.style_prompt.value.trim();
@@ -45,8 +46,10 @@ function take(form, chosen) {
   body.append("file", chosen);
   const sent = ask("POST", "photos", { body }).then(({ id }) => id);
   photo = sent;
-  sent.catch((error) => {
+  $("drop").classList.add("busy");
+  sent.then(() => { if (photo === sent) $("drop").classList.remove("busy"); }, (error) => {
     if (photo !== sent) return;
+    $("drop").classList.remove("busy");
     photo = null;
     $("preview").hidden = true;
     form.elements.photo.value = "";

@@ -24,7 +24,7 @@ async function go(problem) {
     if (paid) {
       history.replaceState(null, "", location.pathname);
       await balance();
-      return await shop.settle(paid, go);
+      return await shop.settle(paid, go).catch(go);
     }
     const [credits, cost] = [await balance(), await price()];
     const wants = location.hash;
