@@ -102,8 +102,11 @@ AMOUNTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """`body` as the page draws it; of a list one page, and how many there are in all."""
+
     status: int
     body: Any
+    count: int | None = None
     has_next: bool = False
 
 
@@ -124,9 +127,10 @@ def read(look: Look, section: Section, *, page: int = 1) -> Answer:
         cursor.execute("SET TRANSACTION READ ONLY")
         response: Any = view(request)
         transaction.set_rollback(True)
-    return Answer(
-        response.status_code, tell(response.data), isinstance(response.data, dict) and bool(response.data.get("next"))
-    )
+    told: Any = response.data
+    if isinstance(told, Mapping) and {"count", "next", "results"} <= told.keys():
+        return Answer(response.status_code, tell(told["results"]), told["count"], bool(told["next"]))
+    return Answer(response.status_code, tell(told))
 
 
 def tell(value: Any, *, name: str = "", unit: str = "") -> dict[str, Any]:
@@ -138,7 +142,7 @@ def tell(value: Any, *, name: str = "", unit: str = "") -> dict[str, Any]:
             for key, one in value.items()
             if not _opens(key, one)
         ]
-        return {"facts": facts}
+        return {"facts": facts} if facts else {"text": "-"}
     if isinstance(value, list | tuple):
         return {"items_of": [tell(one, name=name, unit=unit) for one in value]}
     if name == PICTURE and value:
