@@ -69,6 +69,7 @@ class UserAdmin(ModelAdmin):
     search_help_text = "The beginning of the e-mail address, or the whole id"
     ordering = ["-created_at"]
     filter_horizontal = ["groups"]
+    customer = "pk"
     actions_detail = [
         "suspend",
         "reinstate",

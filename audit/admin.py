@@ -312,6 +312,7 @@ class ApprovalAdmin(ReadOnlyModelAdmin):
     search_fields = ["id__exact", "customer__id__exact", "requester__email__startswith"]
     search_help_text = "A whole id of an approval or a customer, or the beginning of the requester's address"
     ordering = ["-created_at"]
+    customer = "customer_id"
     actions_detail = ["approve", "refuse"]
 
     def is_apt(self, act: str, found: Approval) -> bool:

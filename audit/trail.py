@@ -8,7 +8,8 @@ import ipaddress
 import re
 import secrets
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -65,6 +66,12 @@ WITH told AS MATERIALIZED (
 INSERT INTO audit_auditdetail (log_id, salt, ip, user_agent, personal)
 SELECT fact.id, told.salt, %(ip)s::inet, %(user_agent)s, '{}'
 FROM fact JOIN told USING (detail_hash)
+"""
+
+
+_LAST_ASKED = """
+SELECT actor_id, on_behalf_of_id, request_id FROM audit_auditlog
+WHERE entity_type = %s AND entity_id = %s AND actor_id IS NOT NULL ORDER BY at DESC, id DESC LIMIT 1
 """
 
 
@@ -126,6 +133,19 @@ def record_all(action: str, facts: Sequence[Fact]) -> None:
         _note(action, values, fact.new)
 
 
+@contextmanager
+def continuing(subject: Subject, *, when: bool = True) -> Iterator[None]:
+    """What the body does, in a worker, is on record as of whoever last asked for something about `subject`: the actor,
+    on whose behalf, and the request. Where a person is acting already, or nobody has asked, nothing changes.
+    """
+    if not when or context.current().actor_id is not None or not (asked := sql.fetch(_LAST_ASKED, _named(subject))):
+        yield
+        return
+    actor, on_behalf_of, request_id = asked
+    with context.use(actor_id=actor, on_behalf_of_id=on_behalf_of, request_id=request_id):
+        yield
+
+
 def change(
     ctes: str,
     values: dict[str, Any],
@@ -164,15 +184,13 @@ def _values(
     personal: dict[str, Any] | None,
 ) -> dict[str, Any]:
     now = context.current()
-    entity_type, entity_id = (
-        (subject._meta.model_name or "", subject.pk) if isinstance(subject, models.Model) else subject
-    )
+    entity_type, entity_id = _named(subject)
     salt = secrets.token_bytes(16) if now.ip or now.user_agent or personal else None
     personal = personal or {}
     return {
         "action": action,
         "entity_type": entity_type,
-        "entity_id": str(entity_id),
+        "entity_id": entity_id,
         "user": getattr(user, "pk", user),
         "actor": actor_id or now.actor_id,
         "on_behalf_of": now.on_behalf_of_id,
@@ -187,6 +205,12 @@ def _values(
         "user_agent": now.user_agent,
         "personal": _json(personal),
     }
+
+
+def _named(subject: Subject) -> tuple[str, str]:
+    if isinstance(subject, models.Model):
+        return subject._meta.model_name or "", str(subject.pk)
+    return subject[0], str(subject[1])
 
 
 def _note(action: str, fact: dict[str, Any], told: dict[str, Any] | None) -> None:

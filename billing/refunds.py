@@ -198,7 +198,8 @@ def send_due() -> int:
     tried = 0
     for refund_id, state in list(due.order_by("next_at").values_list("pk", "state")[:BATCH]):
         try:
-            send(refund_id) if state == RefundState.REQUESTED else ask(refund_id)
+            with audit.continuing(("refund", refund_id)):
+                send(refund_id) if state == RefundState.REQUESTED else ask(refund_id)
         except Exception:
             # One refund that cannot be worked on must not keep the others waiting; it stays due.
             log.exception("refund_failed", refund=str(refund_id))

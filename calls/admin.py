@@ -21,6 +21,7 @@ class CallAdmin(ReadOnlyModelAdmin):
     list_filter = ["state", "reason", "type"]
     search_fields = ["id__exact", "caller__email__exact", "callee__email__exact", "recipient_phone__exact"]
     ordering = ["-created_at", "-id"]
+    customer = "caller_id"
     actions_detail = ["end"]
 
     def is_apt(self, act: str, call: Call) -> bool:

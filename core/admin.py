@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -30,6 +31,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from core import context
 from core.errors import Error
 from core.ids import highest_id, lowest_id
 from core.models import IdempotencyKey, StoredObject, Tally
@@ -85,6 +87,7 @@ class ModelAdmin(UnfoldModelAdmin):
     show_full_result_count = False
     list_per_page = 50
     warn_unsaved_form = True
+    customer = "user_id"  # the way to whose a row is, if it is anybody's
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         found = self.get_object(request, str(object_id)) if self.actions_detail else None
@@ -101,6 +104,12 @@ class ModelAdmin(UnfoldModelAdmin):
     def is_apt(self, act: str, found: Any) -> bool:
         """Whether the button makes sense for the object as it is now; its act decides for itself all the same."""
         return True
+
+    def customer_of(self, found: Any) -> UUID | None:
+        """Whose it is: what staff do to it is on record as done on their behalf."""
+        for name in self.customer.split("."):
+            found = getattr(found, name, None)
+        return cast("UUID | None", found)
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [(name, RecentValuesFilter) if self._is_free(name) else name for name in self.list_filter]
@@ -230,13 +239,17 @@ def act(
             try:
                 if preview and isinstance(asked, PreviewForm) and not asked.is_seen(preview(found, given)):
                     return render(request, "unfold/helpers/dialog.html", shown)
-                said = method(self, request, found, given)
+                with context.use(on_behalf_of_id=self.customer_of(found)):
+                    said = method(self, request, found, given)
             except Error as error:
                 asked.add_error("reason", error.message)
                 return render(request, "unfold/helpers/dialog.html", shown)
             messages.success(request, said)
-            own = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_change"
-            page = (not leads_to and _page_of(request)) or reverse(leads_to or own, args=[object_id])
+            site = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}"
+            if self.get_object(request, unquote(object_id)) is None:  # the act was to remove it
+                page = reverse(f"{site}_changelist")
+            else:
+                page = (not leads_to and _page_of(request)) or reverse(leads_to or f"{site}_change", args=[object_id])
             # The dialog is fetched by htmx, which is told to load the page anew; without it this is a plain redirect.
             if "HX-Request" in request.headers:
                 return HttpResponse(status=204, headers={"HX-Redirect": page})

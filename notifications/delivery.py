@@ -64,7 +64,9 @@ def deliver_due() -> int:
         while (mail := _claim()) is not None:
             reach("notifications.claimed")
             claimed += 1
-            if not _deliver(mail, server):
+            with audit.continuing(("mail", mail.resends_id), when=mail.resends_id is not None):
+                goes_on = _deliver(mail, server)
+            if not goes_on:
                 break
             if claimed >= BATCH or time.monotonic() > until:
                 jobs.wake("notifications.deliver")

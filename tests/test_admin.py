@@ -108,6 +108,25 @@ def test_what_staff_do_in_the_console_is_theirs(boss: User) -> None:
     assert context.current().actor_id is None
 
 
+NOBODYS = {
+    *("billing.package", "billing.creditprice", "billing.plan", "generation.operation", "inbox.delivery"),
+    *("notifications.suppression", "wearables.import"),
+}
+
+
+def test_what_staff_do_to_somebodys_things_is_on_their_behalf() -> None:
+    acted_on = {m._meta.label_lower: admin.site.get_model_admin(m) for m in models()}
+    acted_on = {label: found for label, found in acted_on.items() if getattr(found, "actions_detail", ())}
+
+    assert {label for label, found in acted_on.items() if found.customer_of(found.model()) is None} >= NOBODYS
+    for label, found in acted_on.items():
+        path, model = found.customer.split("."), found.model
+        for step in path[:-1]:
+            model = model._meta.get_field(step).related_model
+        names = {name for field in model._meta.fields for name in (field.name, field.attname, "pk")}
+        assert (path[-1] in names) is (label not in NOBODYS), label
+
+
 def test_nobody_is_named_where_no_request_runs(boss: User) -> None:
     context.set_actor(boss.pk)
     context.set_clock(clock.note(clock.now()))

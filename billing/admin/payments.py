@@ -265,6 +265,7 @@ class BreakAdmin(ReadOnlyModelAdmin):
     search_fields = ["cause__exact", "payment__id__exact"]
     search_help_text = "A whole cause or payment id"
     ordering = ["-created_at", "-id"]
+    customer = "payment.user_id"
     actions_detail = ["refund", "credit_in_part", "dismiss"]
 
     def is_apt(self, act: str, found: Break) -> bool:

@@ -25,6 +25,7 @@ class ReportAdmin(ReadOnlyModelAdmin):
     list_filter = ["status", only("overdue", "overdue", "yes", lambda rows: rows.filter(reports.overdue())), "reason"]
     search_fields = ["id__exact", "generation__id__exact", "user__email__exact"]
     ordering = [F("decided_at").desc(nulls_first=True), "created_at"]
+    customer = "generation.user_id"
     actions_detail = ["take_down", "dismiss"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:

@@ -98,17 +98,18 @@ def succeed(job_id: UUID, *, token: UUID, outputs: Sequence[Output], data: Mappi
             Generation.objects.filter(pk=job.pk).update(data=job.data | dict(data))
         Attempt.objects.filter(pk=job.attempt.pk).update(outcome=Outcome.SUCCEEDED)
         _forget_made([job])
-        ledger.capture(key=job.hold_key)
-        reach("generation.finish.settled")
-        _mail([job], 0, lambda job: {"credits_used": job.price})
-        audit.record(
-            "generation.succeeded",
-            job,
-            user=job.user_id,
-            old={"state": State.STORING},
-            new={"state": State.SUCCEEDED, "price": job.price, "outputs": len(outputs)},
-            metadata={"round": job.round, "attempt": job.attempt.pk},
-        )
+        with audit.continuing(job, when=job.round > 1):
+            ledger.capture(key=job.hold_key)
+            reach("generation.finish.settled")
+            _mail([job], 0, lambda job: {"credits_used": job.price})
+            audit.record(
+                "generation.succeeded",
+                job,
+                user=job.user_id,
+                old={"state": State.STORING},
+                new={"state": State.SUCCEEDED, "price": job.price, "outputs": len(outputs)},
+                metadata={"round": job.round, "attempt": job.attempt.pk},
+            )
     reach("generation.finish.committed")
     log.info("generation_succeeded", generation=str(job_id))
     return True
@@ -193,22 +194,23 @@ def _give_back(
         ended = list(Generation.objects.filter(pk__in=decided).select_related("user").only(*_TOLD))
         _leave(ended, outcome, code, detail)
         _forget_made(ended)
-        ledger.release_all([job.hold_key for job in ended])
-        reach("generation.finish.settled")
-        _mail(ended, 1, lambda job: {"reason": reason, "credits_returned": job.price})
-        metadata = {"detail": detail[:200]} if detail else {}
-        audit.record_all(
-            f"generation.{to.value}",
-            [
-                audit.Fact(
-                    job,
-                    user=job.user_id,
-                    new={"state": to, "released": job.price} | ({"error": code} if has_failed else {}),
-                    metadata={"round": job.round} | metadata,
-                )
-                for job in ended
-            ],
-        )
+        with audit.continuing(ended[0], when=len(ended) == 1 and ended[0].round > 1):
+            ledger.release_all([job.hold_key for job in ended])
+            reach("generation.finish.settled")
+            _mail(ended, 1, lambda job: {"reason": reason, "credits_returned": job.price})
+            metadata = {"detail": detail[:200]} if detail else {}
+            audit.record_all(
+                f"generation.{to.value}",
+                [
+                    audit.Fact(
+                        job,
+                        user=job.user_id,
+                        new={"state": to, "released": job.price} | ({"error": code} if has_failed else {}),
+                        metadata={"round": job.round} | metadata,
+                    )
+                    for job in ended
+                ],
+            )
         jobs.wake("generation.sweep")
     reach("generation.finish.committed")
     for job_id in decided:

@@ -143,14 +143,15 @@ def _start(job: Generation, token: UUID, order: Order, prepared: Mapping[str, An
         if prepared.get("cost"):
             Attempt.objects.filter(pk=attempt.pk).update(**answers.billed(attempt, Decimal()))
         Generation.objects.filter(pk=job.pk).update(attempt=attempt, data=job.data)
-        audit.record(
-            "generation.submitted",
-            job,
-            user=job.user_id,
-            new={"state": State.SUBMITTING},
-            metadata={"provider": job.provider, "attempt": attempt.pk, "round": job.round, "n": attempt.n}
-            | ({"stage": job.stage} if job.stage > 1 else {}),
-        )
+        with audit.continuing(job, when=job.round > 1):
+            audit.record(
+                "generation.submitted",
+                job,
+                user=job.user_id,
+                new={"state": State.SUBMITTING},
+                metadata={"provider": job.provider, "attempt": attempt.pk, "round": job.round, "n": attempt.n}
+                | ({"stage": job.stage} if job.stage > 1 else {}),
+            )
     return attempt
 
 

@@ -41,6 +41,34 @@ def test_a_row_tells_who_what_where_and_keeps_persons_apart() -> None:
 
 
 @pytest.mark.django_db
+def test_what_continues_is_told_as_it_was_asked_for_last() -> None:
+    staff, owner = new_id(), new_id()
+    audit.record("job.swept", ("job", "1"))
+    with context.use(request_id="r-1", source="ADMIN", actor_id=staff, on_behalf_of_id=owner):
+        audit.record("job.retried", ("job", "1"))
+        audit.record("job.retried", ("job", "2"))
+    audit.record("job.swept", ("job", "1"))
+
+    with context.use(request_id="task", source="SYSTEM"):
+        with audit.continuing(("job", "1")):
+            audit.record("job.ended", ("job", "1"))
+        with audit.continuing(("job", "3")):
+            audit.record("job.ended", ("job", "3"))
+        with audit.continuing(("job", "2"), when=False):
+            audit.record("job.ended", ("job", "2"))
+        with context.use(actor_id=owner), audit.continuing(("job", "2")):
+            audit.record("job.canceled", ("job", "2"))
+
+    names = ("actor_id", "on_behalf_of_id", "request_id", "source")
+    assert list(AuditLog.objects.order_by("id").values_list(*names))[-4:] == [
+        (staff, owner, "r-1", "SYSTEM"),
+        (None, None, "task", "SYSTEM"),
+        (None, None, "task", "SYSTEM"),
+        (owner, None, "task", "SYSTEM"),
+    ]
+
+
+@pytest.mark.django_db
 def test_a_row_of_the_system_has_no_detail_and_costs_one_round_trip(django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
     with django_assert_num_queries(1):
         audit.record("payment.expired", ("payment", "1"))

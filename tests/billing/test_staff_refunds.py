@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
@@ -19,6 +20,7 @@ from audit.models import Approval, AuditLog
 from billing import breaks, ledger, payments, refunds, staff_refunds
 from billing.errors import RefundNotPossible
 from billing.models import Break, BreakKind, Debt, Payment, Refund
+from core import context
 from core.errors import Conflict, NotFound, PermissionDenied
 from core.ids import new_id
 from notifications.models import Mail
@@ -436,6 +438,29 @@ def test_the_console_refunds_by_post_alone(
     assert Refund.objects.get().amount == 10_000
     assert AuditLog.objects.filter(action="refund.requested", actor_id=finance.pk, source="ADMIN").count() == 1
     assert press(make_staff("support"), "payment_refund", payment.pk, amount=1).status_code == 403
+
+
+def test_what_a_worker_does_for_staff_is_on_record_as_theirs_and_the_customers(
+    alice: User, finance: User, colleague: User, sandbox: RunningSandbox, settings: Settings
+) -> None:
+    settings.MFA_REQUIRED = False
+    settings.APPROVAL_LIMITS = {"INR": 5_000}
+    payment = bought(sandbox, alice)
+    press(finance, "payment_refund", payment.pk, amount=10_000, request_id=new_id())
+    client = Client(headers={"x-request-id": "asked-in-the-console"})
+    client.force_login(colleague)
+    approve = reverse("admin:audit_approval_approve", args=[Approval.objects.get().pk])
+    assert pressing.press(client, approve, {"reason": WHY}).status_code == 302
+
+    current_app.tasks["billing.send_refunds"]()
+
+    rows = AuditLog.objects.filter(entity_type="refund").order_by("id")
+    sources = {row.action: row.source for row in rows}
+    assert (sources["refund.requested"], sources["refund.processed"]) == ("ADMIN", "SYSTEM")
+    for row in rows:
+        told = (row.actor_id, row.on_behalf_of_id, row.request_id)
+        assert told == (colleague.pk, alice.pk, "asked-in-the-console"), row.action
+    assert context.current() == context.Context()
 
 
 def test_the_console_resolves_breaks_and_debts(

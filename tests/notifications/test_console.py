@@ -221,7 +221,8 @@ def test_staff_suppress_an_address_and_lift_it_again(support: User) -> None:
     page = reverse("admin:notifications_suppression_change", args=[row.pk])
     assert client.post(page, {"email": "eve@example.com"}).status_code == 403
     assert client.get(page).status_code == 200
-    press(client, "notifications_suppression_lift", row.pk)
+    lifted = press(client, "notifications_suppression_lift", row.pk)
+    assert lifted.headers["Location"] == reverse("admin:notifications_suppression_changelist")
     press(client, "notifications_suppression_lift", row.pk)
     assert not Suppression.objects.exists()
     actions = AuditLog.objects.filter(entity_type="suppression").order_by("id").values_list("action", "actor_id")

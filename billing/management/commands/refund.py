@@ -40,7 +40,7 @@ class Command(BaseCommand):
             self.stdout.write("Nothing was done; add --yes.")
             return
         try:
-            with context.use(actor_id=actor.pk):
+            with context.use(actor_id=actor.pk, on_behalf_of_id=payment.user_id):
                 done = staff_refunds.refund(
                     request_id=new_id(),
                     payment_id=payment.pk,
