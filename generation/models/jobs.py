@@ -168,6 +168,13 @@ class Generation(UUIDModel):
             ),
             models.Index(fields=["deadline_at"], condition=_is_open, name="generation_job_deadline"),
             models.Index(fields=["finished_at"], name="generation_job_finished"),
+            # What staff filter by; most jobs are in neither.
+            models.Index(
+                fields=["state", "-id"],
+                condition=Q(state__in=[State.FAILED.value, State.CANCELED.value]),
+                name="generation_job_unmade",
+            ),
+            models.Index(fields=["error_code", "-id"], condition=~Q(error_code=""), name="generation_job_error"),
             models.Index(
                 fields=["user", "finished_at"],
                 condition=Q(state=State.CANCELED.value, was_submitted=True),
