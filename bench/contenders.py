@@ -42,12 +42,12 @@ class Contender:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu_s(self) -> float:
-        """CPU time that the process and its children have used."""
+        """CPU time that the process and its children have used, with those that have ended."""
         total = 0.0
         for process in (self.process, *self.process.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
-                total += times.user + times.system
+                total += times.user + times.system + times.children_user + times.children_system
         return total
 
     def rss_mb(self, of: str = "") -> float:

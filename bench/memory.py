@@ -1,8 +1,11 @@
-"""Memory of a web process and of a worker, and that files pass through without staying: `python -m bench.memory`.
+"""Memory and CPU time of a web process and of a worker, and that files pass through without staying.
+
+`python -m bench.memory`.
 
 The web process answers a mix of reads, refusals, uploads and downloads; then it takes in and hands out files of tens of
 megabytes, and its peak is watched. The worker makes headshots from the sandbox's provider. Resident memory is that of a
-process and its children. Flat means: after a warm-up, the last measurement is within a tenth of the first.
+process and its children. Flat means: after a warm-up, the last measurement is within a tenth of the first. CPU time is
+told for each request and each job, PostgreSQL's beside ours: what docs/capacity.md reckons with.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 
 from bench import contenders, servers
@@ -61,13 +65,16 @@ def main() -> None:
             with ExitStack() as stack:
                 web = stack.enter_context(web_process(environment, ports[0]))
                 person = Person(web)
-                told = measure(web, chosen.requests, person.mixed, at_once=CLIENTS)
+                database = Contender("postgres", None, psutil.Process(server.postgres_pid), server.postgres.log)
+                with costs("a request", chosen.requests, web, database):
+                    told = measure(web, chosen.requests, person.mixed, at_once=CLIENTS)
                 passed = [verdict("web", told, f"{chosen.requests} requests"), *files(web, person)]
                 stack.enter_context(sandbox(environment, ports[1]))
                 worker = stack.enter_context(celery("worker", environment, commands.worker(queues())))
-                stack.enter_context(celery("beat", environment, commands.beat()))
+                beat = stack.enter_context(celery("beat", environment, commands.beat()))
                 person.fund(chosen.jobs * PRICE)
-                told = measure(worker, chosen.jobs, person.headshot, at_once=4, settle=person.wait)
+                with costs("a headshot", chosen.jobs, web, worker, beat, database):
+                    told = measure(worker, chosen.jobs, person.headshot, at_once=4, settle=person.wait)
                 passed.append(verdict("worker", told, f"{chosen.jobs} jobs"))
                 person.check(chosen.jobs)
     finally:
@@ -209,6 +216,18 @@ def measure(contender: Contender, total: int, act: Any, *, at_once: int, settle:
             settle()
             found.append(contender.rss_mb())
     return found
+
+
+@contextmanager
+def costs(of: str, count: int, *contenders: Contender) -> Iterator[None]:
+    """Tell how much CPU time each took for one of them."""
+    before = [contender.cpu_s() for contender in contenders]
+    yield
+    spent = [contender.cpu_s() - at for contender, at in zip(contenders, before, strict=True)]
+    told = ", ".join(
+        f"{one.name.removeprefix('memory-')} {s / count * 1e3:.1f}" for one, s in zip(contenders, spent, strict=True)
+    )
+    print(f"CPU time of {of}, ms: {told}")
 
 
 def files(web: Contender, person: Person) -> Iterator[bool]:

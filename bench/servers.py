@@ -32,6 +32,10 @@ class Servers:
         self.postgres.create_database(name)
         return addresses.database_url_at(self.sockets, name)
 
+    @property
+    def postgres_pid(self) -> int:
+        return int((self.postgres.data / "postmaster.pid").read_text().split()[0])
+
     def redis_url(self, number: int = 0) -> str:
         return addresses.redis_url_at(self.sockets, number)
 

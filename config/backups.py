@@ -59,7 +59,7 @@ def take() -> Backup:
     name = f"{clock.now():{_STAMP}}.dump"
     with tempfile.TemporaryFile() as file:
         _run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", database=_name(), stdout=file)
-        size = file.tell()
+        size = file.seek(0, os.SEEK_END)  # the pg_dump of PostgreSQL 15 goes back and fills in the table of contents
         file.seek(0)
         key = f"{FOLDER}/{name}"
         stored = _storage().save(key, File(file, name=key))
