@@ -7,7 +7,7 @@ provider says of an attempt is true whoever heard it; it is written down while t
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,7 @@ import orjson
 import structlog
 from django.conf import settings
 from django.db import connection
-from django.db.models import Case, IntegerField, Q, When
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from core.ids import new_id
@@ -34,7 +34,7 @@ log = structlog.get_logger("engine")
 _MISSES = 5
 _MOMENT_S = 0.25  # what was heard is written down at least that often
 _PASS_S = 2.0  # what nobody has come to by then is another pass's
-_STORES = 12  # a share's; the others' outputs are fetched by another pass
+_STORES = 12 * THREADS  # the others' outputs are fetched by another pass
 
 # How long until the next look: a quarter of the attempt's age, within bounds.
 WAIT = "least(%(most)s, greatest(%(least)s, (statement_timestamp() - a.created_at) / 4))"
@@ -142,9 +142,9 @@ def claim(limit: int, queue: str = "providers") -> list[Look]:
 
 def scripts(looks: Sequence[Look]) -> list[Script]:
     """Look at jobs that were taken up, a share a thread. Providers that are to be spared are asked less, or not."""
-    allowed = _allowed(looks)
+    allowed, told = _allowed(looks), deque[Heard]()
     give_up = time.monotonic() + _PASS_S
-    return [script(allowed[n::THREADS], give_up) for n in range(min(THREADS, len(allowed)))]
+    return [script(allowed[n::THREADS], give_up, told) for n in range(min(THREADS, len(allowed)))]
 
 
 def _allowed(looks: Sequence[Look]) -> list[Look]:
@@ -169,36 +169,55 @@ def _again(look: Look, *, after_s: float) -> Stand:
     return Stand(look, look.progress, look.step, look.unknown, moves.seconds(after_s))
 
 
-def script(looks: list[Look], give_up: float) -> Script:
-    """Ask for a moment, write down what was heard; the outputs to store and the rest of the share go on after it."""
+def script(looks: list[Look], give_up: float, told: deque[Heard]) -> Script:
+    """Ask for a moment; the outputs to store and the rest of the share go on after it.
+
+    Whoever is first to have asked for its moment writes down what all shares have heard by then.
+    """
     reach("generation.poll.claimed")
-    heard: list[Heard] = yield partial(_ask, looks)
+    has_failed: bool = yield partial(_ask, looks, told)
     reach("generation.poll.answered")
-    following = _write(heard)
-    if any(isinstance(seen, ProviderError) for _, seen in heard):
+    following = _write_all([told.popleft() for _ in range(len(told))])
+    if has_failed:
         down = {provider for provider in {look.provider for look in looks} if throughput.is_open(provider)}
         looks = [look for look in looks if look.provider not in down]
     if time.monotonic() < give_up:
-        return [*following, script(looks, give_up)] if looks else following
+        return [*following, script(looks, give_up, told)] if looks else following
     _write_stands([_again(look, after_s=0) for look in looks])
     return following
 
 
-def _ask(looks: list[Look]) -> list[Heard]:
-    """Ask about one after the other, on a thread of its own. Those it does not come to stay in `looks`."""
-    until = time.monotonic() + _MOMENT_S
-    heard: list[Heard] = []
+def _ask(looks: list[Look], told: deque[Heard]) -> bool:
+    """Ask about one after the other, on a thread of its own, and tell. Those it does not come to stay in `looks`.
+
+    Returns whether a provider failed to answer.
+    """
+    until, has_failed = time.monotonic() + _MOMENT_S, False
     while looks:
         look = looks.pop()
         try:
-            heard.append((look, providers.get(look.provider).poll(look.provider_job_id)))
+            told.append((look, providers.get(look.provider).poll(look.provider_job_id)))
         except ProviderError as error:
-            heard.append((look, error))
+            has_failed = True
+            told.append((look, error))
         except Exception:
             log.exception("look_failed", generation=str(look.job_id))  # it is due again soon
         if time.monotonic() > until:
             break
-    return heard
+    return has_failed
+
+
+def _write_all(heard: Sequence[Heard]) -> list[Script]:
+    """Write down what was heard. What cannot be written leaves the rest alone: then each is written by itself."""
+    if not heard:
+        return []
+    try:
+        return _write(heard)
+    except Exception:
+        if len(heard) == 1:
+            log.exception("look_not_written", generation=str(heard[0][0].job_id))  # it is due again soon
+        connection.close_if_unusable_or_obsolete()
+    return [following for one in heard for following in _write_all([one])] if len(heard) > 1 else []
 
 
 def _write(heard: Sequence[Heard]) -> list[Script]:
@@ -225,13 +244,14 @@ def _write(heard: Sequence[Heard]) -> list[Script]:
             failed["provider_canceled", ""].append(look)
         else:
             failed[(seen.error.code, seen.error.message) if seen.error else ("provider_failed", "")].append(look)
-    failed["provider_lost", ""] += [look for look in gone if look.misses + 1 >= _MISSES]
-    # Two looks at once that both miss it are one miss.
-    first = [When(pk=look.attempt_id, misses=look.misses, then=look.misses + 1) for look in gone]
-    Attempt.objects.filter(pk__in=[look.attempt_id for look in gone]).update(
-        misses=Case(*first, default="misses", output_field=IntegerField())
-    )
-    stands += [Stand(look, look.progress, look.step, True) for look in gone if look.misses + 1 < _MISSES]
+    for misses in {look.misses for look in gone}:
+        missed = [look for look in gone if look.misses == misses]
+        # Two looks at once that both miss it are one miss.
+        Attempt.objects.filter(pk__in=[look.attempt_id for look in missed], misses=misses).update(misses=misses + 1)
+        if misses + 1 >= _MISSES:
+            failed["provider_lost", ""] += missed
+        else:
+            stands += [Stand(look, look.progress, look.step, True) for look in missed]
     _write_stands(stands)
     for (code, detail), looks in failed.items():
         ground = _still([look.attempt_id for look in looks])

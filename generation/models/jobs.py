@@ -167,7 +167,6 @@ class Generation(UUIDModel):
                 name="generation_job_of_avatar",
             ),
             models.Index(fields=["deadline_at"], condition=_is_open, name="generation_job_deadline"),
-            models.Index(fields=["finished_at"], name="generation_job_finished"),
             # What staff filter by; most jobs are in neither.
             models.Index(
                 fields=["state", "-id"],
@@ -175,6 +174,8 @@ class Generation(UUIDModel):
                 name="generation_job_unmade",
             ),
             models.Index(fields=["error_code", "-id"], condition=~Q(error_code=""), name="generation_job_error"),
+            # Not of open jobs, whose every look would write to it.
+            models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="generation_job_ended"),
             models.Index(
                 fields=["user", "finished_at"],
                 condition=Q(state=State.CANCELED.value, was_submitted=True),

@@ -6,6 +6,7 @@ import contextlib
 import math
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import count
@@ -65,12 +66,13 @@ def looking(job: Generation) -> Callable[[Seen], None]:
     """A worker that is just asking about the running job. It goes on when it is told what it hears."""
     Generation.objects.filter(pk=job.pk).update(next_at=Now())
     [look] = asked = poll.claim(1)
-    script = poll.script(asked, math.inf)
+    script = poll.script(asked, math.inf, told := deque())
     next(script)
 
     def hear(seen: Seen) -> None:
         asked.clear()
-        drive(script, lambda: [(look, seen)])
+        told.append((look, seen))
+        drive(script, lambda: False)
 
     return hear
 
@@ -170,6 +172,24 @@ def test_what_many_looks_hear_is_written_by_as_many_queries_as_for_few(rich: Use
     assert Attempt.objects.filter(misses=1, generation__unknown=True).count() == 3
     assert Attempt.objects.filter(outcome=Outcome.FAILED, provider_cost=REFUSED.cost).count() == 3
 
+    books.check()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_cannot_be_written_keeps_no_other_from_being_written(rich: User, play: Play) -> None:
+    for _ in range(3):
+        run_until(picture(rich), State.RUNNING)
+    Generation.objects.update(next_at=Now())
+    looks = poll.claim(50)
+    said = [{"at": "work"}, {"at": "nul \0"}, {"at": "work"}]
+
+    poll._write_all([(look, Seen("running", 70, answer=answer)) for look, answer in zip(looks, said, strict=True)])
+
+    assert Attempt.objects.filter(answer={"at": "work"}).count() == 2
+    assert set(Generation.objects.filter(progress=70).values_list("pk", flat=True)) == {
+        looks[0].job_id,
+        looks[2].job_id,
+    }
     books.check()
 
 
