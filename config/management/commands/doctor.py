@@ -15,6 +15,13 @@ from django.core.management.base import BaseCommand
 from config.embedded import addresses, postgres, privileges, services, supervisor, valkey
 
 MIN_FREE_BYTES = 1 << 30
+# program, what wants it, what is done without it
+EXTRAS = (
+    ("chromium", "browser tests", "they are skipped; `make browser` gets it"),
+    ("npm", "the TypeScript client", "it is not tested; Node 20 or newer from nodejs.org, or sudo apt-get install npm"),
+    ("curl", "the tutorials", "they are not tested; sudo apt-get install curl"),
+    ("docker", "make up and down", "they do not work; docs.docker.com/engine/install says how to get it"),
+)
 
 
 class Command(BaseCommand):
@@ -52,6 +59,9 @@ class Command(BaseCommand):
                     f"port {port.number} ({port.setting}) is {'taken by another program' if taken else 'free'}",
                 )
         yield True, self._models()
+        for program, use, remedy in EXTRAS:
+            found = shutil.which(program)
+            yield True, f"{use}: {found}" if found else f"{use}: no {program} here, so {remedy}"
         free = shutil.disk_usage(settings.BASE_DIR).free
         yield free > MIN_FREE_BYTES, f"{free >> 20:,} MB of disk free"
         yield os.access(settings.BASE_DIR, os.W_OK), f"{settings.BASE_DIR} can be written to"
