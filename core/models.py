@@ -84,8 +84,6 @@ class Tally(models.Model):
     n = models.PositiveBigIntegerField()
 
     class Meta:
-        # A burst that is added up leaves a long table behind with little in it.
-        indexes = [models.Index(fields=["name", "labels"], name="tally_of")]
         verbose_name_plural = "tallies"
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
@@ -155,6 +156,23 @@ def test_an_inserted_row_is_named_and_never_sealed() -> None:
     assert found() == [(f"row {invented}", "was inserted into what seal 2 covers")]
     with pytest.raises(AssertionError, match=f"audit_rows: row {invented}: was inserted"):
         books.check()
+
+
+def test_what_copy_brings_into_the_sealed_past_is_named_and_a_rows_place_is_taken() -> None:
+    ids = write(25)
+    sealing.seal_due()
+    at = AuditLog.objects.get(pk=ids[12]).at
+    columns = "id, at, action, entity_type, entity_id, source, request_id, metadata"
+
+    def copied(row_id: int) -> None:
+        with connection.cursor() as cursor, cursor.copy(f"COPY audit_auditlog ({columns}) FROM STDIN") as copy:
+            copy.write_row((row_id, at, "probe.invented", "probe", "1", "API", "", "{}"))
+
+    with pytest.raises(psycopg.IntegrityError, match="duplicate key"), transaction.atomic():
+        copied(ids[12])
+    copied(ids[-1] + 1)
+
+    assert found() == [(f"row {ids[-1] + 1}", "was inserted into what seal 2 covers")]
 
 
 def test_a_row_put_before_all_others_is_named() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
@@ -163,6 +164,35 @@ def test_an_unbalanced_posting_cannot_be_written(amounts: tuple[int, ...]) -> No
         LedgerEntry.objects.bulk_create(
             LedgerEntry(transaction=known, wallet=wallet, amount=amount) for amount in amounts
         )
+
+
+def copied(table: str, columns: str, *rows: tuple[object, ...]) -> None:
+    """Bring rows in as no function of ours does."""
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def test_copy_gets_no_unbalanced_posting_in_and_what_balances_is_named() -> None:
+    user = given.person()
+    given.bought(user, 10)
+    known, wallet, house = (
+        LedgerTransaction.objects.get(),
+        given.wallet(user),
+        Wallet.objects.get(kind="spent", unit="CREDIT"),
+    )
+    sides = [(known.pk, wallet.pk, 5), (known.pk, house.pk, -5)]
+
+    for unbalanced in (sides[:1], [*sides, (known.pk, wallet.pk, 1)]):
+        with pytest.raises(psycopg.IntegrityError, match="must sum to zero"), transaction.atomic():
+            copied("billing_ledgerentry", "transaction_id, wallet_id, amount", *unbalanced)
+    with pytest.raises(psycopg.IntegrityError, match="moves_something"), transaction.atomic():
+        copied("billing_ledgerentry", "transaction_id, wallet_id, amount", (known.pk, wallet.pk, 0))
+    books.check()
+    copied("billing_ledgerentry", "transaction_id, wallet_id, amount", *sides)
+
+    with pytest.raises(AssertionError, match=str(wallet.pk)):
+        books.check()
 
 
 def test_a_person_with_wallets_is_never_deleted() -> None:
