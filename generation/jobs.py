@@ -224,6 +224,11 @@ def _count_late_cancel(job: Generation) -> None:
         raise CancelLimitReached(retry_after=3600, charged="held")
 
 
+def may_be_retried(job: Generation) -> bool:
+    """Whether the job, as it is, may be ordered again."""
+    return job.state == State.FAILED and job.error_code != "moderated" and job.round <= MAX_RETRIES
+
+
 @audit.writes("generation")
 def retry(*, user: Any, job_id: UUID) -> Generation:
     """Order a failed job again: the next round, its own hold and deadline, at the lower of the two prices.
@@ -235,7 +240,7 @@ def retry(*, user: Any, job_id: UUID) -> Generation:
     """
     with transaction.atomic():
         job = _locked(user, job_id)
-        if job.state != State.FAILED or job.error_code == "moderated" or job.round > MAX_RETRIES:
+        if not may_be_retried(job):
             raise NotRetryable(charged=charged(job))
         if job.kind == Kind.AVATAR:
             _count_avatar_again(user, job)

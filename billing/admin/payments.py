@@ -125,7 +125,14 @@ class DisputeInline(_Rows):
     fk_name = "payment"
 
 
-AMOUNTS = ("amount", "received", "refunded", "refunding", "lost", "forgiven")
+AMOUNTS = {
+    "amount": "Price",
+    "received": "Received",
+    "refunded": "Refunded",
+    "refunding": "On its way back",
+    "lost": "Lost in disputes",
+    "forgiven": "Refunded as goodwill",
+}
 
 
 @admin.register(Payment)
@@ -147,8 +154,13 @@ class PaymentAdmin(ReadOnlyModelAdmin):
     search_fields = ["id__exact", "user__id__exact", "user__email__startswith", "starts__ref__exact"]
     search_help_text = "A whole payment, user or gateway order id, or the beginning of the e-mail address"
     ordering = ["-created_at", "-id"]
-    exclude = ["lease_token", "lease_until", *AMOUNTS]
-    readonly_fields = [money(field, field.capitalize()) for field in AMOUNTS]
+    readonly_fields = _SHOWN = [money(field, title) for field, title in AMOUNTS.items()]
+    fieldsets = [
+        (None, {"fields": ["state", "user", "title", *_SHOWN, "gateway", "created_at"]}),
+        ("What it buys", {"fields": ["item", "credits", "fulfilment", "granted", "taken"]}),
+        ("On its way", {"fields": ["failure_code", "failure_message", "settled_at", "expires_at", "next_at", "looks"]}),
+        ("How it began", {"fields": ["flow", "return_url", "currency", "superseded_by", "fulfils", "wallet_kind"]}),
+    ]
     inlines = [StartInline, AttemptInline, RefundInline, DisputeInline]
     actions_detail = ["refund"]
 

@@ -7,14 +7,14 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.admin import TabularInline
 from unfold.enums import ActionVariant
 
 from core import storage
 from core.admin import BornFilter, ReadOnlyModelAdmin, act, only
 from core.money import CREDIT, display
-from generation import reports, staff_jobs
+from generation import jobs, reports, staff_jobs
 from generation.models import Asset, Attempt, Consent, Generation, JobPhoto, State
 
 
@@ -56,18 +56,22 @@ class AssetInline(_Inline):
         return thumbnail(asset)
 
 
-def thumbnail(asset: Asset | None) -> str:
+def thumbnail(asset: Asset | None, height: int = 48) -> str:
     """A small picture of the output, by a link made now."""
     if asset is None or asset.thumbnail is None:
         return "-"
     url = storage.signed_url(asset.thumbnail.key)
-    return format_html('<img src="{}" alt="" style="height:48px;border-radius:4px" loading="lazy">', url)
+    picture = '<img src="{}" alt="What it made" style="height:{}px;border-radius:4px" loading="lazy">'
+    return format_html(picture, url, height)
 
 
 class ConsentInline(_Inline):
     model = Consent
     fields = ["created_at", "user", "wording"]
     readonly_fields = fields
+
+
+_TIMES = ("round_started_at", "deadline_at", "finished_at", "deleted_at", "taken_down_at")
 
 
 @admin.register(Generation)
@@ -100,8 +104,17 @@ class GenerationAdmin(ReadOnlyModelAdmin):
     search_fields = ["id__exact", "user__email__exact", "attempts__provider_job_id__exact"]
     ordering = ["-id"]
     date_hierarchy = None
-    exclude = ["lease_token"]
-    readonly_fields = ["cost_to_us"]
+    fieldsets = [
+        (
+            None,
+            {"fields": ["made", "state", "error_code", "error_message", "user", "operation", "price", "created_at"]},
+        ),
+        ("What was asked", {"fields": ["kind", "params", "avatar", "archive", "data"]}),
+        ("On its way", {"fields": ["round", "stage", "step", "progress", "unknown", *_TIMES]}),
+        ("Provider", {"fields": ["provider", "model", "attempt", "was_submitted", "cost_to_us"]}),
+        ("Terms it was agreed on", {"fields": ["terms", "queue", "next_at", "lease_until"], "classes": ["collapse"]}),
+    ]
+    readonly_fields = ["made", "cost_to_us"]
     inlines = [AttemptInline, AssetInline, ConsentInline]
     actions_detail = ["retry", "cancel", "release", "take_down"]
 
@@ -119,10 +132,14 @@ class GenerationAdmin(ReadOnlyModelAdmin):
     def output(self, job: Generation) -> str:
         return thumbnail(next(iter(job.assets.all()), None))
 
+    @admin.display(description="made")
+    def made(self, job: Generation) -> str:
+        return format_html_join(" ", "{}", [(thumbnail(asset, 160),) for asset in job.assets.all()]) or "-"
+
     def is_apt(self, act: str, found: Generation) -> bool:
         match act:
             case "retry":
-                return found.state == State.FAILED and found.deleted_at is None
+                return jobs.may_be_retried(found) and found.deleted_at is None
             case "cancel":
                 return found.is_open and found.state != State.STORING
             case "release":

@@ -4,57 +4,25 @@ from __future__ import annotations
 
 import base64
 import re
-import secrets
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from accounts.models import User
-from tests import books
 from tests.accounts.authenticator import code_of
+from tests.browser.conftest import CHROMIUM
 from tests.scenarios.client import PASSWORD, Customer, portrait
-from tests.scenarios.conftest import stack  # noqa: F401  the same running product
 from tests.scenarios.stack import Stack, until
 
-CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE_MS = 60_000
-expect.set_options(timeout=PATIENCE_MS)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium here: `make browser` installs it"),
+    pytest.mark.usefixtures("balanced"),
 ]
 
 
-@pytest.fixture(scope="module")
-def boss(stack: Stack) -> Iterator[User]:  # noqa: F811
-    """A superuser, made before a browser's event loop keeps Django's ORM out; the books are checked after it."""
-    yield User.objects.create_superuser("boss@example.com", PASSWORD)
-    books.check()
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """A fresh browser's page; an error of its scripts fails the test, and so does what its policy forbids."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM))
-        opened = browser.new_page()
-        opened.set_default_timeout(PATIENCE_MS)
-        errors: list[str] = []
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.on("console", lambda said: errors.append(said.text) if _is_forbidden(said.text) else None)
-        yield opened
-        browser.close()
-        assert errors == []
-
-
-def _is_forbidden(said: str) -> bool:
-    """Whether a page wanted what its policy forbids. ReDoc alone may: it asks its maker for a logo."""
-    return "Content Security Policy" in said and "redoc" not in said
-
-
-def test_a_person_verifies_pays_and_staff_see_it(stack: Stack, boss: User, page: Page) -> None:  # noqa: F811
+def test_a_person_verifies_pays_and_staff_see_it(stack: Stack, page: Page) -> None:
+    boss = User.objects.create_superuser("boss@example.com", PASSWORD)
     alice = Customer(stack, "alice@example.com")
     alice.ok("POST", "auth/register", json={"email": alice.email, "password": PASSWORD})
     mail = until(lambda: alice.mails("confirm"), "the verification mail")[0]
@@ -111,8 +79,7 @@ def test_a_person_verifies_pays_and_staff_see_it(stack: Stack, boss: User, page:
         expect(page.locator("#result_list, table").get_by_text(re.compile(shown, re.I)).first).to_be_visible()
 
 
-@pytest.mark.usefixtures("boss")  # checks the books in the end
-def test_a_forgotten_password_and_a_new_address(stack: Stack, page: Page) -> None:  # noqa: F811
+def test_a_forgotten_password_and_a_new_address(stack: Stack, page: Page) -> None:
     alice = Customer(stack, "anna@example.com")
     alice.join()
     new = "staple battery horse 4"
@@ -150,23 +117,8 @@ def _link(person: Customer, subject: str, path: str) -> str:
     return link[0]
 
 
-@pytest.mark.usefixtures("boss")  # checks the books in the end
-@pytest.mark.parametrize(
-    "stack",
-    [
-        {
-            name: secrets.token_hex(20)
-            for name in (
-                *("STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRET"),
-                *("MONNIFY_API_KEY", "MONNIFY_SECRET_KEY", "MONNIFY_CONTRACT_CODE"),
-            )
-        }
-    ],
-    indirect=True,
-    ids=["keyed"],
-)
-def test_the_hosted_pages_of_stripe_and_monnify_take_the_money(stack: Stack, page: Page) -> None:  # noqa: F811
-    alice = Customer(stack, "alice@example.com")
+def test_the_hosted_pages_of_stripe_and_monnify_take_the_money(stack: Stack, page: Page) -> None:
+    alice = Customer(stack, "ada@example.com")
     alice.join()
     page.route("http://localhost:5173/**", lambda route: route.fulfill(body="back in the shop"))
 
@@ -205,7 +157,7 @@ def test_the_hosted_pages_of_stripe_and_monnify_take_the_money(stack: Stack, pag
     assert (primary["unit"], primary["balance"]) == ("NGN", 500_000)
 
 
-def test_the_documentation_is_served_by_us_and_lists_every_area(stack: Stack, page: Page) -> None:  # noqa: F811
+def test_the_documentation_is_served_by_us_and_lists_every_area(stack: Stack, page: Page) -> None:
     elsewhere: list[str] = []
     page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith(stack.url) else None)
     # what the page's own policy forbids never leaves the browser

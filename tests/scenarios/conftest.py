@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,12 +27,23 @@ def stack(
 ) -> Iterator[Stack]:
     """Web, worker, beat and sandbox, each a process, shared by the tests of one file that want the same settings,
     which they may add by indirect parameters."""
-    folder, settings = tmp_path_factory.mktemp("stack"), getattr(request, "param", {})
-    running = Stack(folder, database_url=database_url, redis_url=redis_url, **settings)
-    with django_db_blocker.unblock():
+    running = Stack(
+        tmp_path_factory.mktemp("stack"),
+        database_url=database_url,
+        redis_url=redis_url,
+        **getattr(request, "param", {}),
+    )
+    with started(running, start_over, django_db_blocker):
+        yield running
+
+
+@contextmanager
+def started(running: Stack, start_over: Callable[[], None], blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The stack is up, with the test's own look into its database, which is made anew in the end."""
+    with blocker.unblock():
         try:
             running.start()
-            yield running
+            yield
         finally:
             running.stop()
             start_over()
