@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 import audit
 from core import public
@@ -30,22 +31,25 @@ def save(row: Operation | BlockedTerm, *, changed: Sequence[str], actor: Any) ->
         )
 
 
+def to_be_switched(provider: str, *, is_enabled: bool) -> QuerySet[Operation]:
+    """What a provider's switch would turn on or off: on again comes only what went off by it."""
+    of_provider = Operation.objects.filter(provider=provider).order_by("code")
+    return of_provider.filter(is_paused=True) if is_enabled else of_provider.filter(is_enabled=True)
+
+
 @audit.writes("operation")
 def switch(provider: str, *, is_enabled: bool, actor: Any, reason: str) -> list[str]:
-    """Take all that a provider makes off sale, or put it back; jobs that have begun go on. Answers what was switched.
+    """Take all that a provider makes off sale, or put just that back; jobs that have begun go on. Answers what was
+    switched.
 
     Idempotent: what stands so already stays.
     Locks: the operations, by code.
     """
     with transaction.atomic():
-        rows = list(
-            Operation.objects.filter(provider=provider, is_enabled=not is_enabled)
-            .order_by("code")
-            .select_for_update(no_key=True)
-        )
+        rows = list(to_be_switched(provider, is_enabled=is_enabled).select_for_update(no_key=True))
         for row in rows:
-            row.is_enabled = is_enabled
-            row.save(update_fields=["is_enabled", "updated_at"])
+            row.is_enabled, row.is_paused = is_enabled, not is_enabled
+            row.save(update_fields=["is_enabled", "is_paused", "updated_at"])
             audit.record(
                 "operation.updated",
                 row,

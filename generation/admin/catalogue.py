@@ -32,7 +32,17 @@ class _Audited(ModelAdmin):
 
 @admin.register(Operation)
 class OperationAdmin(_Audited):
-    list_display = ["code", "kind", "title", "provider", "base_price", "is_default", "is_enabled", "fallback"]
+    list_display = [
+        "code",
+        "kind",
+        "title",
+        "provider",
+        "base_price",
+        "is_default",
+        "is_enabled",
+        "is_paused",
+        "fallback",
+    ]
     list_select_related = ["fallback"]
     list_filter = ["kind", "provider", "is_enabled"]
     readonly_fields = ["updated_at"]
@@ -42,14 +52,15 @@ class OperationAdmin(_Audited):
         return False
 
     def is_apt(self, act: str, found: Operation) -> bool:
-        return found.is_enabled == (act == "switch-off")
+        return found.is_enabled if act == "switch-off" else found.is_paused
 
     @act(
         "Switch provider off",
         permission=SWITCH,
-        explanation="Takes everything that this provider makes off sale. Jobs that have begun go on.",
+        explanation="Takes everything that this provider makes off sale. Jobs that have begun go on. When it is switched "
+        "on again, just that comes back: what is off already stays off.",
         form=PreviewForm,
-        preview=lambda operation, given: _of(operation.provider, is_enabled=True),
+        preview=lambda operation, given: _told(operation.provider, is_enabled=False),
         variant=ActionVariant.DANGER,
     )
     def switch_off(self, request: HttpRequest, found: Operation, given: dict[str, Any]) -> str:
@@ -58,9 +69,9 @@ class OperationAdmin(_Audited):
     @act(
         "Switch provider on",
         permission=SWITCH,
-        explanation="Puts everything that this provider makes on sale.",
+        explanation="Puts on sale again what went off with this provider. What was off before stays off.",
         form=PreviewForm,
-        preview=lambda operation, given: _of(operation.provider, is_enabled=False),
+        preview=lambda operation, given: _told(operation.provider, is_enabled=True),
         variant=ActionVariant.PRIMARY,
     )
     def switch_on(self, request: HttpRequest, found: Operation, given: dict[str, Any]) -> str:
@@ -71,10 +82,14 @@ class OperationAdmin(_Audited):
         return f"{'On' if is_enabled else 'Off'}: {', '.join(switched)}."
 
 
-def _of(provider: str, *, is_enabled: bool) -> list[str]:
-    """What would be switched."""
-    named = Operation.objects.filter(provider=provider, is_enabled=is_enabled).order_by("code")
-    return [f"{operation.code}: {operation.title}" for operation in named]
+def _told(provider: str, *, is_enabled: bool) -> list[str]:
+    """What would be switched, and what would not be switched on."""
+    switched = list(catalogue.to_be_switched(provider, is_enabled=is_enabled))
+    off = Operation.objects.filter(provider=provider, is_enabled=False).exclude(pk__in=[row.pk for row in switched])
+    return [
+        *(f"{'On' if is_enabled else 'Off'}: {operation.code}, {operation.title}" for operation in switched),
+        *(f"Stays off: {operation.code}, {operation.title}" for operation in off.order_by("code")),
+    ]
 
 
 class BlockedTermForm(forms.ModelForm):

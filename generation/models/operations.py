@@ -44,6 +44,9 @@ class Operation(UUIDModel):
     multipliers = models.JSONField(default=dict, blank=True)
     fallback = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     is_enabled = models.BooleanField(default=True)
+    is_paused = models.BooleanField(
+        default=False, db_default=False, help_text="Off with its provider, and on again with it."
+    )
     is_default = models.BooleanField(default=False, help_text="Ordered when the request names no operation.")
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -53,6 +56,11 @@ class Operation(UUIDModel):
         constraints = (
             models.CheckConstraint(condition=Q(base_price__gt=0), name="generation_operation_price"),
             models.CheckConstraint(condition=Q(photos_min__lte=F("photos_max")), name="generation_operation_photos"),
+            models.CheckConstraint(
+                condition=Q(is_enabled=False) | Q(is_paused=False),
+                name="generation_operation_paused_is_off",
+                violation_error_message="What is enabled is not off with its provider: untick one of the two.",
+            ),
             models.UniqueConstraint(fields=["kind"], condition=Q(is_default=True), name="generation_operation_default"),
         )
 

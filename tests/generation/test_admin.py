@@ -138,7 +138,7 @@ def test_a_provider_is_switched_off_and_on_with_all_it_makes(console: Client) ->
     operation = Operation.objects.get(code="video.kie")
     others = set(Operation.objects.exclude(provider="kie").values_list("code", "is_enabled"))
 
-    assert "video.kie: " in press(console, "switch_off", operation)  # shown first
+    assert "Off: video.kie, " in press(console, "switch_off", operation)  # shown first
     operation.refresh_from_db()
     assert operation.is_enabled
     assert press(console, "switch_off", operation, seen=True) == "Off: video.kie."
@@ -148,6 +148,23 @@ def test_a_provider_is_switched_off_and_on_with_all_it_makes(console: Client) ->
     [row] = AuditLog.objects.filter(entity_id=str(operation.pk), action="operation.updated")
     assert (row.old, row.new, row.metadata["reason"]) == ({"is_enabled": True}, {"is_enabled": False}, "Asked for.")
     assert press(console, "switch_on", operation, seen=True) == "On: video.kie."
+
+
+def test_what_was_off_before_its_provider_stays_off(console: Client) -> None:
+    off = Operation.objects.get(code="avatar.thumbnail")
+    Operation.objects.filter(pk=off.pk).update(is_enabled=False)
+    made = Operation.objects.filter(provider=off.provider)
+    before = set(made.values_list("code", "is_enabled"))
+    on = made.filter(is_enabled=True).first()
+    assert on
+
+    press(console, "switch_off", on, seen=True)
+    assert not made.filter(is_enabled=True).exists()
+    assert "Stays off: avatar.thumbnail" in press(console, "switch_on", on)
+    press(console, "switch_on", on, seen=True)
+
+    assert set(made.values_list("code", "is_enabled")) == before
+    assert not made.filter(is_paused=True).exists()
 
 
 def press(console: Client, act: str, found: Any, *, seen: bool = False) -> str:
