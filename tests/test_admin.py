@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.test import Client, RequestFactory
-from django.urls import reverse
+from django.urls import get_resolver, resolve, reverse
 
 from accounts.models import User
 from audit.models import AuditLog
@@ -184,6 +188,30 @@ ADDED = {
         "store": "product",
     },
 }
+DELETED = {"ops": {"generation": "blockedterm", "store": "product"}}
+STAFF = set(ROLES)
+# address below /admin/ that is no model's list, form or act → who may open it; `-` is an id of nothing
+PAGES = {
+    "": STAFF,
+    "billing/": STAFF,
+    "search/": STAFF,
+    "two-step/": STAFF,
+    "find/?q=a": STAFF,
+    "customer/-/": STAFF,
+    "customer/-/look/": {"support", "finance"},
+    "customer/-/look/jobs/": {"support", "finance"},
+    "invariants/": {"finance", "ops"},
+    "providers/": {"support", "ops"},
+    "audit/extract/-/fetch": {"finance", "ops"},
+    "notifications/mail/-/preview/": STAFF,
+    "notifications/mail/samples/": STAFF,
+    "notifications/mail/samples/welcome/": STAFF,
+    "wearables/wearable/export/": {"support", "ops"},
+    "wearables/import/plan/": {"ops"},
+}
+SENT = {"audit/auditlog/take": {"finance", "ops"}, "audit/verification/verify": {"finance", "ops"}}  # by POST
+# The way in and out, and what Django answers by what it is asked for.
+OF_DJANGO = "login logout second_step mfa_enrol password_change password_change_done autocomplete jsi18n view_on_site"
 # act → whose button it is
 ACTS = {
     "accounts_user_suspend": {"support"},
@@ -248,7 +276,7 @@ def everybody() -> dict[str, Client]:
 def test_each_page_opens_for_whom_it_should() -> None:
     clients = everybody()
     wrong = []
-    for label in sorted(m._meta.label_lower for m in models()):
+    for label in sorted(["auth.group", *(m._meta.label_lower for m in models())]):
         page = f"admin:{label.replace('.', '_')}"
         for who, client in clients.items():
             sees = who == "superuser" or is_in(SEEN, who, label)
@@ -266,8 +294,51 @@ def test_each_page_opens_for_whom_it_should() -> None:
                 added = client.get(reverse(f"{page}_add")).status_code == 200
                 if added != is_in(ADDED, who, label):
                     wrong.append((label, who, "add", added))
+                deleted = client.get(reverse(f"{page}_delete", args=[new_id()])).status_code != 403
+                if deleted != is_in(DELETED, who, label):
+                    wrong.append((label, who, "delete", deleted))
 
     assert wrong == []
+
+
+@pytest.mark.django_db
+def test_each_page_of_the_consoles_own_opens_for_whom_it_should() -> None:
+    clients = everybody()
+    wrong = []
+    for method, pages in (("get", PAGES), ("post", SENT)):
+        for page, groups in pages.items():
+            for who, client in clients.items():
+                answer = getattr(client, method)(f"/admin/{page.replace('-/', f'{new_id()}/')}")
+                is_at_the_door = answer.status_code == 302 and "/login/" in answer["Location"]
+                found = (
+                    "the door" if is_at_the_door else {403: "refused", 500: "broken"}.get(answer.status_code, "open")
+                )
+                may = who == "superuser" or who in groups
+                expected = "open" if may else "refused" if who in STAFF else "the door"
+                if found != expected:
+                    wrong.append((page, who, answer.status_code, found))
+
+    assert wrong == []
+
+
+def test_every_page_of_the_console_stands_in_a_table() -> None:
+    console = (route for route in get_resolver().url_patterns if str(route.pattern) == "admin/")
+    names = {route.name for part in console for route in _routes(part)} - {None}
+    of_models = re.compile(r"_(changelist|add|change|delete|history)\Z")
+
+    own = {name for name in names if not of_models.search(name) and name not in ACTS} - set(OF_DJANGO.split())
+    found = {
+        resolve(f"/admin/{page.partition('?')[0].replace('-/', f'{new_id()}/')}").url_name for page in PAGES | SENT
+    }
+    assert own == found
+
+
+def _routes(part: Any) -> Iterator[Any]:
+    for route in part.url_patterns:
+        if hasattr(route, "url_patterns"):
+            yield from _routes(route)
+        else:
+            yield route
 
 
 @pytest.mark.django_db
@@ -284,11 +355,12 @@ def test_each_button_is_pressed_by_whom_it_should() -> None:
     for button, groups in ACTS.items():
         for who, client in clients.items():
             form = {"reason": "To see.", "_form_submitted": "True"}
-            found = client.post(reverse(f"admin:{button}", args=[new_id()]), form).status_code
+            url = reverse(f"admin:{button}", args=[new_id()])
             may = who == "superuser" or who in groups
             expected = {302} if who in ("anonymous", "user") else {200, 404} if may else {403}
-            if found not in expected:
-                wrong.append((button, who, found))
+            for found in (client.get(url).status_code, client.post(url, form).status_code):
+                if found not in expected:
+                    wrong.append((button, who, found))
 
     assert wrong == []
 

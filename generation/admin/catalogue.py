@@ -57,8 +57,8 @@ class OperationAdmin(_Audited):
     @act(
         "Switch provider off",
         permission=SWITCH,
-        explanation="Takes everything that this provider makes off sale. Jobs that have begun go on. When it is switched "
-        "on again, just that comes back: what is off already stays off.",
+        explanation="Takes everything that this provider makes off sale. Jobs that have begun go on. Switching it on "
+        "puts just that back: what is off already stays off.",
         form=PreviewForm,
         preview=lambda operation, given: _told(operation.provider, is_enabled=False),
         variant=ActionVariant.DANGER,

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from core.ids import new_id
-from tests import books
-from tests.browser.test_pages import CHROMIUM, page  # noqa: F401
+from tests.browser.conftest import CHROMIUM
 from tests.scenarios.client import PASSWORD, Customer, portrait
-from tests.scenarios.conftest import stack  # noqa: F401  the same running product
 from tests.scenarios.stack import Stack, until
 
 NAME = "<img src=x onerror=alert(1)>"
@@ -24,13 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def balanced(stack: Stack) -> Iterator[None]:  # noqa: F811
-    yield
-    books.check()
-
-
-def test_somebody_signs_up_buys_and_sees_their_picture(stack: Stack, page: Page) -> None:  # noqa: F811
+def test_somebody_signs_up_buys_and_sees_their_picture(stack: Stack, page: Page) -> None:
     page.goto(stack.url)
     expect(page.get_by_text("Health: ok")).to_be_visible()
     page.get_by_role("link", name="Open the studio").click()
@@ -96,7 +87,7 @@ def test_somebody_signs_up_buys_and_sees_their_picture(stack: Stack, page: Page)
     expect(page.get_by_alt_text("The headshot: navy suit, sandbox:slow")).to_be_visible()
 
 
-def test_a_checkout_that_was_left_can_be_gone_back_to_or_given_up(stack: Stack, page: Page) -> None:  # noqa: F811
+def test_a_checkout_that_was_left_can_be_gone_back_to_or_given_up(stack: Stack, page: Page) -> None:
     olaf = Customer(stack, "olaf@example.com")
     olaf.join()
     page.goto(f"{stack.url}/studio")
@@ -124,7 +115,7 @@ def test_a_checkout_that_was_left_can_be_gone_back_to_or_given_up(stack: Stack, 
     assert (payment["status"], olaf.balance()["available"]) == ("canceled", 5)
 
 
-def as_in(page: Page, person: Customer) -> Customer:  # noqa: F811
+def as_in(page: Page, person: Customer) -> Customer:
     """The person with the session of this tab."""
     person.token = json.loads(page.evaluate("sessionStorage.getItem('studio.session')"))["access"]
     return person
