@@ -15,7 +15,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import ForeignKeyRawIdWidget
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.db import OperationalError, connection, models, transaction
+from django.db import models
 from django.db.models.constants import LOOKUP_SEP
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -24,14 +24,13 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.http import url_has_allowed_host_and_scheme
-from psycopg.errors import QueryCanceled
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from core import context
+from core import context, sql
 from core.errors import Error
 from core.ids import highest_id, lowest_id
 from core.models import IdempotencyKey, StoredObject, Tally
@@ -39,7 +38,7 @@ from core.models import IdempotencyKey, StoredObject, Tally
 COUNTED_UP_TO = 10_000
 FOUND_UP_TO = 1_000
 RECENT = 500
-READS_FOR = "8s"
+READS_FOR_S = 8
 CLOCKS_DIFFER = timedelta(days=1)
 
 
@@ -144,12 +143,11 @@ class ModelAdmin(UnfoldModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The list, unless a filter that no index serves would read a big table for too long."""
         try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [READS_FOR])
+            with sql.each_within(READS_FOR_S):
                 answer: Any = super().changelist_view(request, extra_context)
                 return answer.render() if hasattr(answer, "render") else answer  # type: ignore[no-any-return]
-        except OperationalError as error:
-            if not isinstance(error.__cause__, QueryCanceled) or not request.GET:
+        except sql.TookTooLong:
+            if not request.GET:
                 raise
         messages.warning(request, "That would have read too much. Search for an id, or narrow it by date or state.")
         return redirect(request.path)

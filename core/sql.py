@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
+from psycopg.errors import QueryCanceled
 
 
 def fetch(sql: str, arguments: Sequence[Any] | Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -31,3 +33,24 @@ def fetch(sql: str, arguments: Sequence[Any] | Mapping[str, Any]) -> tuple[Any, 
             cursor = psycopg.Cursor(database.connection)
             found = cursor.execute(sql, arguments, prepare=True, binary=True).fetchone()
     return found
+
+
+class TookTooLong(Exception):
+    """The database was told to stop reading."""
+
+
+@contextmanager
+def each_within(seconds: float) -> Iterator[None]:
+    """A transaction in which no statement may take longer: for what people look at, never for what has to be done.
+
+    Raises: TookTooLong.
+    """
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{round(seconds * 1000)}ms"])
+            yield
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
+        raise TookTooLong from error

@@ -70,6 +70,7 @@ class Chart:
     series: list[Series] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
     table: list[Row] = field(default_factory=list)
+    note: str = ""  # instead of figures
 
 
 _REVENUE = """
@@ -90,6 +91,9 @@ GROUP BY 1, 3
 _JOBS = """
 SELECT state AS series, date_bin(%(step)s, finished_at, %(since)s) AS at, count(*) AS value
 FROM generation_generation WHERE finished_at >= %(since)s GROUP BY 1, 2
+UNION ALL
+SELECT state, NULL, count(*) FROM generation_generation
+WHERE state IN ('queued', 'submitting', 'running', 'storing') GROUP BY 1 ORDER BY 1
 """
 _PROVIDERS = """
 SELECT provider, count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
@@ -97,10 +101,6 @@ SELECT provider, count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
     percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - round_started_at))
         FILTER (WHERE state = 'succeeded') AS took_s
 FROM generation_generation WHERE finished_at >= %(since)s GROUP BY 1 ORDER BY 1
-"""
-_OPEN = """
-SELECT state, count(*) AS number FROM generation_generation
-WHERE state IN ('queued', 'submitting', 'running', 'storing') GROUP BY 1 ORDER BY 1
 """
 _MAILS = """
 SELECT state AS series, date_bin(%(step)s, created_at, %(since)s) AS at, count(*) AS value
@@ -143,9 +143,11 @@ def credits(span: Span, now: datetime) -> Chart:
 def jobs(span: Span, now: datetime) -> Chart:
     """Jobs that ended, by how; those that are open now; each provider's success and how long it takes."""
     arguments = span.arguments(now)
-    ended = _series(fetch(_JOBS, arguments), span, now, order=("succeeded", "failed", "canceled"))
+    rows = fetch(_JOBS, arguments)
+    ended = _series((row for row in rows if row["at"]), span, now, order=("succeeded", "failed", "canceled"))
+    still_open = [(f"{row['series']} now", f"{row['value']:,}") for row in rows if not row["at"]]
     table = [_provider(row) for row in fetch(_PROVIDERS, arguments)]
-    return Chart("Jobs", ended, [(f"{row['state']} now", f"{row['number']:,}") for row in fetch(_OPEN, {})], table)
+    return Chart("Jobs", ended, still_open, table)
 
 
 def mails(span: Span, now: datetime) -> Chart:
@@ -159,12 +161,12 @@ def people(span: Span, now: datetime) -> Chart:
 
 
 # Whoever may look at such rows may look at their sums.
-CHARTS: tuple[tuple[str, Callable[[Span, datetime], Chart]], ...] = (
-    ("billing.view_payment", revenue),
-    ("billing.view_ledgertransaction", credits),
-    ("generation.view_generation", jobs),
-    ("notifications.view_mail", mails),
-    ("accounts.view_user", people),
+CHARTS: tuple[tuple[str, str, Callable[[Span, datetime], Chart]], ...] = (
+    ("Revenue by gateway", "billing.view_payment", revenue),
+    ("Credits", "billing.view_ledgertransaction", credits),
+    ("Jobs", "generation.view_generation", jobs),
+    ("Mail", "notifications.view_mail", mails),
+    ("Sign-ups", "accounts.view_user", people),
 )
 
 

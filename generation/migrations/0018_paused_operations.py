@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('generation', '0014_staff_acts'),
+        ('generation', '0017_index_of_ended_jobs'),
     ]
 
     operations = [
