@@ -313,10 +313,20 @@ class ApprovalAdmin(ReadOnlyModelAdmin):
     search_help_text = "A whole id of an approval or a customer, or the beginning of the requester's address"
     ordering = ["-created_at"]
     customer = "customer_id"
+    fieldsets = [
+        (None, {"fields": ["summary", "requester", "customer", "at_stake", "reason", "state", "expires_at"]}),
+        ("What was decided", {"fields": ["approver", "decision_reason", "decided_at", "executed_at"]}),
+        ("To the letter", {"fields": ["created_at", "act", "payload"]}),
+    ]
+    readonly_fields = ["at_stake"]
     actions_detail = ["approve", "refuse"]
 
     def is_apt(self, act: str, found: Approval) -> bool:
         return found.state == ApprovalState.PENDING
+
+    @admin.display(description="at stake")
+    def at_stake(self, approval: Approval) -> str:
+        return display(approval.amount, approval.unit) if approval.amount else "-"
 
     @act(
         "Approve",

@@ -202,7 +202,9 @@ class PreviewForm(ReasonForm):
         if not self.shown:
             return ""
         told = format_html_join("", "<li>{}</li>", [(line,) for line in self.shown])
-        return format_html("<ul class='mb-3'>{}</ul><p class='mb-3'>Send it again for just this.</p>", told)
+        return format_html(
+            "<ul class='mb-3'>{}</ul><p class='mb-3'>Nothing is done yet. Confirm for just this.</p>", told
+        )
 
 
 def act(
@@ -232,16 +234,15 @@ def act(
             found = self.get_object(request, unquote(object_id))
             if found is None or not self.has_view_permission(request, found):
                 raise Http404
-            shown = {"dialog": dialog, "form": asked, "form_submit_text": title}
             given = asked.cleaned_data | {"actor": request.user}
             try:
                 if preview and isinstance(asked, PreviewForm) and not asked.is_seen(preview(found, given)):
-                    return render(request, "unfold/helpers/dialog.html", shown)
+                    return _dialog(request, asked, dialog)
                 with context.use(on_behalf_of_id=self.customer_of(found)):
                     said = method(self, request, found, given)
             except Error as error:
                 asked.add_error("reason", error.message)
-                return render(request, "unfold/helpers/dialog.html", shown)
+                return _dialog(request, asked, dialog)
             messages.success(request, said)
             site = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}"
             if self.get_object(request, unquote(object_id)) is None:  # the act was to remove it
@@ -273,6 +274,13 @@ def act(
         return guarded
 
     return declare
+
+
+def _dialog(request: HttpRequest, asked: ReasonForm, dialog: dict[str, Any]) -> HttpResponse:
+    """The dialog once more. Its button says whether it does what is shown, or only shows it anew."""
+    is_shown = isinstance(asked, PreviewForm) and asked.shown and not asked.errors
+    title = f"Confirm: {dialog['title']}" if is_shown else dialog["title"]
+    return render(request, "unfold/helpers/dialog.html", {"dialog": dialog, "form": asked, "form_submit_text": title})
 
 
 def _page_of(request: HttpRequest) -> str:

@@ -85,7 +85,7 @@ class GenerationAdmin(ReadOnlyModelAdmin):
         "state",
         "unknown",
         "round",
-        "price",
+        "shown_price",
         "error_code",
         "deadline_at",
         "next_at",
@@ -107,20 +107,35 @@ class GenerationAdmin(ReadOnlyModelAdmin):
     fieldsets = [
         (
             None,
-            {"fields": ["made", "state", "error_code", "error_message", "user", "operation", "price", "created_at"]},
+            {
+                "fields": [
+                    "made",
+                    "state",
+                    "error_code",
+                    "error_message",
+                    "user",
+                    "operation",
+                    "shown_price",
+                    "created_at",
+                ]
+            },
         ),
         ("What was asked", {"fields": ["kind", "params", "avatar", "archive", "data"]}),
         ("On its way", {"fields": ["round", "stage", "step", "progress", "unknown", *_TIMES]}),
         ("Provider", {"fields": ["provider", "model", "attempt", "was_submitted", "cost_to_us"]}),
         ("Terms it was agreed on", {"fields": ["terms", "queue", "next_at", "lease_until"], "classes": ["collapse"]}),
     ]
-    readonly_fields = ["made", "cost_to_us"]
+    readonly_fields = ["made", "shown_price", "cost_to_us"]
     inlines = [AttemptInline, AssetInline, ConsentInline]
     actions_detail = ["retry", "cancel", "release", "take_down"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         found: QuerySet[Generation] = super().get_queryset(request)
         return found.prefetch_related("assets__thumbnail")
+
+    @admin.display(description="price", ordering="price")
+    def shown_price(self, job: Generation) -> str:
+        return display(job.price, CREDIT)
 
     @admin.display(description="what providers charged us, all attempts and stages")
     def cost_to_us(self, job: Generation) -> str:

@@ -64,6 +64,11 @@ def test_a_grant_shows_the_balance_and_asks_when_it_is_too_much(support: User) -
     assert then[0] == "Credits: balance 0 credits → 400 credits, available 0 credits → 400 credits"
     assert everything() == before
     url = reverse("admin:billing_wallet_give", args=[wallet(alice).pk])
+    opened = console(support).get(url).content.decode()
+    told = console(support).post(url, {"reason": WHY, "_form_submitted": "True"} | form).content.decode()
+    assert ("Confirm: Give credits" in opened, "Confirm: Give credits" in told) == (False, True)
+    assert '<button type="button"' in opened  # the cross, which the keyboard reaches
+    assert 'aria-label="Close"' in opened
     assert pressing.press(console(support), url, {"reason": WHY, **form}).shown == shown
     assert ledger.balance(alice.pk).balance == 50
     books.check()

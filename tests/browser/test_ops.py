@@ -46,9 +46,9 @@ def act(page: Page, button: str) -> Locator:
 
 def press_again(page: Page, button: str, shown: str) -> None:
     """Send a dialog once more that has shown what it would come to."""
-    expect(page.locator("#modal-content").get_by_text("Send it again")).to_be_visible()
+    expect(page.locator("#modal-content").get_by_text("Nothing is done yet")).to_be_visible()
     expect(page.locator("#modal-content").get_by_text(re.compile(shown)).first).to_be_visible()
-    send(page, button)
+    send(page, f"Confirm: {button}")
 
 
 def send(page: Page, button: str, **given: str | bool) -> None:
