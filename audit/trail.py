@@ -53,12 +53,13 @@ _INSERT = f"WITH {_FACT.format(of='')}, detail AS ({_DETAIL}) SELECT id FROM fac
 _INSERT_ALL = """
 WITH told AS MATERIALIZED (
     SELECT * FROM unnest(%(entity_ids)s::text[], %(users)s::uuid[], %(olds)s::jsonb[], %(news)s::jsonb[],
-                         %(metadatas)s::jsonb[], %(detail_hashes)s::bytea[], %(salts)s::bytea[])
-        t (entity_id, user_id, old, new, metadata, detail_hash, salt)
+                         %(metadatas)s::jsonb[], %(detail_hashes)s::bytea[], %(salts)s::bytea[],
+                         %(on_behalf_ofs)s::uuid[])
+        t (entity_id, user_id, old, new, metadata, detail_hash, salt, on_behalf_of_id)
 ), fact AS (
     INSERT INTO audit_auditlog (action, entity_type, entity_id, user_id, actor_id, on_behalf_of_id, source,
                                 request_id, old, new, metadata, detail_hash)
-    SELECT %(action)s, %(entity_type)s, entity_id, user_id, %(actor)s, %(on_behalf_of)s, %(source)s,
+    SELECT %(action)s, %(entity_type)s, entity_id, user_id, %(actor)s, on_behalf_of_id, %(source)s,
            %(request_id)s, old, new, metadata, detail_hash
     FROM told
     RETURNING id, detail_hash
@@ -77,13 +78,15 @@ WHERE entity_type = %s AND entity_id = %s AND actor_id IS NOT NULL ORDER BY at D
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One of many facts of the same action; its parts are those of `record`."""
+    """One of many facts of the same action; its parts are those of `record`, and on whose behalf it was done if that
+    is another's with each."""
 
     subject: Subject
     user: Any = None
     old: dict[str, Any] | None = None
     new: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
+    on_behalf_of_id: uuid.UUID | None = None
 
 
 def detail_hash(salt: bytes, ip: str | None, user_agent: str, personal: dict[str, Any]) -> bytes:
@@ -126,7 +129,10 @@ def record_all(action: str, facts: Sequence[Fact]) -> None:
         return
     columns = ("entity_id", "user", "old", "new", "metadata", "detail_hash", "salt")
     names = ("entity_ids", "users", "olds", "news", "metadatas", "detail_hashes", "salts")
-    lists = {name: [values[column] for values in told] for name, column in zip(names, columns, strict=True)}
+    lists: dict[str, list[Any]] = {
+        name: [values[column] for values in told] for name, column in zip(names, columns, strict=True)
+    }
+    lists["on_behalf_ofs"] = [fact.on_behalf_of_id or told[0]["on_behalf_of"] for fact in facts]
     with connection.cursor() as cursor:
         cursor.execute(_INSERT_ALL, told[0] | lists)
     for values, fact in zip(told, facts, strict=True):

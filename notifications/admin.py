@@ -4,6 +4,7 @@ and the addresses that nothing more is sent to.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, cast
 
 from django import forms
@@ -21,7 +22,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
-from core.admin import ModelAdmin, ReadOnlyModelAdmin, act
+from core.admin import ModelAdmin, ReadOnlyModelAdmin, ReasonForm, act
 from notifications import outbox, samples, suppressions
 from notifications.mails import TEMPLATES
 from notifications.models import Mail, MailEvent, MailQuerySet, Refusal, Suppression, SuppressionReason
@@ -58,6 +59,7 @@ class MailAdmin(ReadOnlyModelAdmin):
     list_display = ["created_at", "name", "to", "state", "attempts", "sent_at", "error_code"]
     list_filter = [DeadLetters, "state", "name"]
     inlines = [MailEventInline]
+    actions = ["resend_dead"]
     actions_list = ["samples"]
     actions_detail = ["resend"]
     search_fields = ["to__exact", "cause__exact"]
@@ -105,6 +107,31 @@ class MailAdmin(ReadOnlyModelAdmin):
     def resend(self, request: HttpRequest, mail: Mail, given: dict[str, Any]) -> str:
         again = outbox.resend(mail, actor=_actor(request), reason=given["reason"])
         return f"Queued again, to {again.to}."
+
+    def has_resend_many_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("notifications.resend_many_mail")
+
+    @admin.action(description="Send dead letters again", permissions=["resend_many"])
+    def resend_dead(self, request: HttpRequest, queryset: MailQuerySet) -> HttpResponse | None:
+        """Ask why, saying what would go and what would not, and then do it."""
+        form = ReasonForm(request, None, request.POST if "reason" in request.POST else None)
+        dead = list(queryset.dead().order_by("created_at")[: outbox.MANY])
+        if form.is_valid():
+            ids = [mail.pk for mail in dead]
+            queued = outbox.resend_dead(ids, actor=_actor(request), reason=form.cleaned_data["reason"])
+            messages.success(request, f"Queued again: {queued}.")
+            return None
+        why_not = {mail.pk: outbox.why_not_again(mail) for mail in dead}
+        asked = {
+            "form": form,
+            "ids": [pk for pk, why in why_not.items() if not why],
+            "names": sorted(Counter(mail.name for mail in dead if not why_not[mail.pk]).items()),
+            "left_out": sorted(Counter(filter(None, why_not.values())).items()),
+            "many": outbox.MANY,
+            "opts": self.opts,
+            "title": "Send dead letters again",
+        }
+        return render(request, "admin/mail_resend.html", self.admin_site.each_context(request) | asked)
 
     @action(description="Templates", url_path="samples", icon="mail")
     def samples(self, request: HttpRequest) -> HttpResponse:

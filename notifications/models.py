@@ -95,7 +95,11 @@ class Mail(UUIDModel):
     objects = MailQuerySet.as_manager()
 
     class Meta:
-        permissions = (("resend_mail", "Can send a mail once more"), ("try_mail", "Can send a sample to themselves"))
+        permissions = (
+            ("resend_mail", "Can send a mail once more"),
+            ("resend_many_mail", "Can send many dead letters once more"),
+            ("try_mail", "Can send a sample to themselves"),
+        )
         constraints = (
             models.CheckConstraint(
                 condition=models.Q(state__in=[state.value for state in MailState]),

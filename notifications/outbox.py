@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 import audit
-from core import jobs
+from core import context, jobs
 from core.errors import Conflict
 from core.ids import new_id
 from notifications import mails
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # Where the address of an erased person leads: a name that no resolver knows (RFC 2606).
 NOBODY = "erased.invalid"
+# What the cause of a mail that is sent again begins with; the other's id follows.
+AGAIN = "again:"
+MANY = 500  # are sent again at once, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,10 @@ def why_not_again(mail: Mail) -> str:
         return "Its link works once, for a while; a new one has to be asked for."
     if mail.error_code == "withdrawn":
         return "Its reader has left."
+    try:
+        mails.check(mail.name, mail.context)
+    except ValueError:
+        return "What it said fits its template no more."
     return ""
 
 
@@ -120,9 +127,7 @@ def resend(mail: Mail, *, actor: AbstractBaseUser, reason: str) -> Mail:
             raise Conflict(why)
         if (earlier := Mail.objects.filter(resends=mail).first()) is not None:
             return earlier
-        # What tells a former mailbox that it is one must go there.
-        to = mail.to if mail.user is None or mail.name == "email-changed" else getattr(mail.user, "email", mail.to)
-        again = enqueue(mail.name, cause=f"again:{mail.pk}", context=mail.context, user=mail.user, to=to)
+        again = enqueue(mail.name, cause=f"{AGAIN}{mail.pk}", context=mail.context, user=mail.user, to=_where_now(mail))
         if again is None:
             raise Conflict("Its reader has left.")
         Mail.objects.filter(pk=again.pk).update(resends=mail)
@@ -130,6 +135,56 @@ def resend(mail: Mail, *, actor: AbstractBaseUser, reason: str) -> Mail:
             "email.resent", mail, metadata={"as": again.pk, "reason": reason}, user=mail.user_id, actor_id=actor.pk
         )
     return again
+
+
+@audit.writes("mail")
+def resend_dead(ids: Sequence[uuid.UUID], *, actor: AbstractBaseUser, reason: str) -> int:
+    """As `resend` for many dead letters, MANY at most; what cannot be sent again stays. Answers how many are queued.
+
+    Idempotent: as `resend`. Locks: the mails, by id. Enqueues: notifications.deliver
+    """
+    queued = 0
+    with transaction.atomic():
+        dead = Mail.objects.dead().filter(pk__in=list(ids)[:MANY]).select_related("user").order_by("pk")
+        by_name: dict[str, list[Mail]] = {}
+        for mail in dead.select_for_update(of=("self",), no_key=True):
+            if not why_not_again(mail):
+                by_name.setdefault(mail.name, []).append(mail)
+        for name, found in by_name.items():
+            letters = [Letter(f"{AGAIN}{mail.pk}", mail.user_id, _where_now(mail), mail.context) for mail in found]
+            again = _tie(enqueue_all(name, letters))
+            queued += len(again)
+            facts = [
+                audit.Fact(
+                    mail,
+                    user=mail.user_id,
+                    metadata={"as": again[mail.pk], "reason": reason},
+                    on_behalf_of_id=mail.user_id,
+                )
+                for mail in found
+                if mail.pk in again
+            ]
+            with context.use(actor_id=actor.pk):
+                audit.record_all("email.resent", facts)
+    return queued
+
+
+def _where_now(mail: Mail) -> str:
+    """What tells a former mailbox that it is one must go there; else where its reader is now."""
+    return mail.to if mail.user is None or mail.name == "email-changed" else getattr(mail.user, "email", mail.to)
+
+
+def _tie(made: Sequence[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    """Tie new mails to those that they send again, which their causes name. Answers what each of those went as."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE notifications_mail SET resends_id = substr(cause, %s)::uuid WHERE id = ANY(%s::uuid[])
+            RETURNING resends_id, id
+            """,
+            [len(AGAIN) + 1, list(made)],
+        )
+        return dict(cursor.fetchall())
 
 
 @audit.writes("mail")

@@ -17,6 +17,8 @@ from audit.models import AuditLog
 from config.roles import ROLES
 from core import clock, context
 from core.ids import new_id
+from notifications.models import Mail
+from tests.notifications.letters import letter
 from tests.people import PASSWORD, make_staff, make_user
 
 OURS = ("core", "audit", "inbox", "notifications", "accounts", "billing", "wearables", "generation", "calls", "store")
@@ -254,6 +256,8 @@ ACTS = {
     "wearables_import_apply": {"ops"},
     "wearables_import_roll_back": {"ops"},
 }
+# act on what is ticked in a list → whose it is
+ACTS_ON_MANY = {("notifications.mail", "resend_dead"): {"support", "ops"}}
 
 
 def is_in(table: dict[str, dict[str, str]], group: str, label: str) -> bool:
@@ -361,6 +365,29 @@ def test_each_button_is_pressed_by_whom_it_should() -> None:
             for found in (client.get(url).status_code, client.post(url, form).status_code):
                 if found not in expected:
                     wrong.append((button, who, found))
+
+    assert wrong == []
+
+
+@pytest.mark.django_db
+def test_each_act_on_many_is_done_by_whom_it_should() -> None:
+    pages = {m._meta.label_lower: admin.site.get_model_admin(m) for m in models()}
+    assert {(label, act) for label, page in pages.items() for act in page.actions} == set(ACTS_ON_MANY)
+    clients = everybody()
+    dead = letter()
+    Mail.objects.filter(pk=dead.pk).update(state="failed")
+    wrong = []
+    for (label, act), groups in ACTS_ON_MANY.items():
+        url = reverse(f"admin:{label.replace('.', '_')}_changelist")
+        for who, client in clients.items():
+            is_offered = f'value="{act}"'.encode() in client.get(url).content
+            answer = client.post(url, {"action": act, "_selected_action": [dead.pk]})
+            is_taken = b'name="reason"' in answer.content
+            if {is_offered, is_taken} != {who == "superuser" or who in groups}:
+                wrong.append((act, who, is_offered, is_taken))
+            client.post(url, {"action": act, "_selected_action": [dead.pk], "reason": "x", "_form_submitted": "True"})
+            if Mail.objects.filter(resends__isnull=False).delete()[0] != is_taken:
+                wrong.append((act, who, "does it"))
 
     assert wrong == []
 

@@ -200,6 +200,78 @@ def test_the_page_shows_what_the_sender_told(console: Client) -> None:
     assert "&lt;b&gt;no&lt;/b&gt; such user" in text
 
 
+def send_again(client: Client, *mails: Mail, **form: str) -> Any:
+    chosen = {"action": "resend_dead", "_selected_action": [str(mail.pk) for mail in mails]}
+    return client.post(reverse("admin:notifications_mail_changelist"), chosen | form)
+
+
+SURE = {"reason": "The server was away.", "_form_submitted": "True"}
+
+
+def test_many_dead_letters_are_sent_again_at_once_and_once(support: User, alice: User, bob: User) -> None:
+    client = Client()
+    client.force_login(support)
+    dead = [letter("payment-confirmation", to="one@example.com")]
+    for user in (alice, bob):
+        mail = outbox.enqueue("welcome", user=user, to="old@example.com", cause=f"w:{user.pk}", context={})
+        assert mail
+        dead.append(mail)
+    for mail in dead:
+        fail(mail)
+    link = fail(letter("password-reset"))
+    broken = fail(letter())
+    Mail.objects.filter(pk=broken.pk).update(context={"former": "key"})
+    waits = letter()
+    Suppression.objects.create(email=alice.email, reason="staff")
+    chosen = [*dead, link, broken, waits]
+
+    asked = send_again(client, *chosen).content.decode()
+    assert "<li>1 payment-confirmation" in asked
+    assert "<li>2 welcome" in asked
+    assert "1 left out: Its link works once" in asked
+    assert "1 left out: What it said fits its template no more." in asked
+    assert [asked.count(f'value="{mail.pk}"') for mail in chosen] == [1, 1, 1, 0, 0, 0]
+    assert "This field is required" in send_again(client, *chosen, **SURE | {"reason": " "}).content.decode()
+    assert not Mail.objects.filter(resends__isnull=False).exists()
+    for _ in range(2):
+        assert send_again(client, *chosen, **SURE).status_code == 302
+
+    again = {mail.resends_id: mail for mail in Mail.objects.filter(resends__isnull=False)}
+    assert set(again) == {mail.pk for mail in dead}
+    assert [again[mail.pk].to for mail in dead] == ["one@example.com", alice.email, bob.email]
+    told = {
+        (row.entity_id, row.actor_id, row.on_behalf_of_id, row.metadata["as"], row.metadata["reason"], row.source)
+        for row in AuditLog.objects.filter(action="email.resent")
+    }
+    assert told == {
+        (str(mail.pk), support.pk, mail.user_id, str(again[mail.pk].pk), "The server was away.", "ADMIN")
+        for mail in dead
+    }
+    assert AuditLog.objects.filter(action="email.resent").count() == 3
+    delivery.deliver_due()
+    states = dict(Mail.objects.filter(resends__isnull=False).values_list("resends_id", "state"))
+    assert [states[mail.pk] for mail in dead] == ["sent", "suppressed", "sent"]
+
+
+def test_how_many_go_at_once_is_limited_and_costs_no_more_for_many(
+    support: User, monkeypatch: pytest.MonkeyPatch, django_assert_max_num_queries: Any
+) -> None:
+    monkeypatch.setattr(outbox, "MANY", 20)
+    client = Client()
+    client.force_login(support)
+    mails = [fail(letter()) for _ in range(30)]
+
+    with django_assert_max_num_queries(18):
+        assert send_again(client, mails[0], select_across="1", **SURE).status_code == 302
+    assert set(Mail.objects.filter(resends__isnull=False).values_list("resends", flat=True)) == {
+        mail.pk for mail in mails[:20]
+    }
+    assert outbox.resend_dead([mail.pk for mail in mails], actor=support, reason="All.") == 0
+    send_again(client, *mails, **SURE)
+
+    assert Mail.objects.filter(resends__isnull=False).count() == 30
+
+
 # --- Suppressed addresses ---------------------------------------------------------------------------------------------
 
 
