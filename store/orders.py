@@ -21,6 +21,7 @@ from billing import payments, returns, sales, standing
 from billing.errors import PaymentSettled
 from billing.models import Payment
 from billing.models.payments import OPEN
+from core import context
 from core.errors import Conflict, Invalid, NotFound, PermissionDenied, detail
 from core.killpoints import reach
 from core.money import display
@@ -240,8 +241,13 @@ def advance(order_id: UUID, *, status: str, actor: Any, tracking: str = "", reas
         raise NotFound
     if found.user_id == actor.pk:
         raise PermissionDenied("Nobody does this for themselves.")
-    if status == OrderState.CANCELED:
-        return cancel(found, because=Because.STAFF, actor=actor, reason=reason)
+    with context.use(on_behalf_of_id=found.user_id):
+        if status == OrderState.CANCELED:
+            return cancel(found, because=Because.STAFF, actor=actor, reason=reason)
+        return _advance(order_id, status, actor=actor, tracking=tracking, reason=reason)
+
+
+def _advance(order_id: UUID, status: str, *, actor: Any, tracking: str, reason: str) -> Order:
     with transaction.atomic():
         order = lock(order_id)
         if order.state == status:

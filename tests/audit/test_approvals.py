@@ -433,8 +433,8 @@ def test_support_sees_what_waits_and_decides_nothing(finance: User, support: Use
     assert marks() == 0
 
 
-def test_the_command_lists_and_decides(finance: User, colleague: User) -> None:
-    approval, other = asked(finance), asked(finance)
+def test_the_command_lists_and_decides(finance: User, colleague: User, alice: User) -> None:
+    approval, other = asked(finance, alice), asked(finance)
 
     said = StringIO()
     call_command("approvals", stdout=said)
@@ -450,4 +450,6 @@ def test_the_command_lists_and_decides(finance: User, colleague: User) -> None:
     assert str(approval.pk) in said.getvalue()
     assert "executed: Leave a mark" in said.getvalue()
     assert "refused: Leave a mark" in said.getvalue()
+    told = AuditLog.objects.filter(actor_id=colleague.pk).values_list("entity_id", "on_behalf_of_id").distinct()
+    assert set(told) == {(str(approval.pk), alice.pk), (str(other.pk), None)}
     assert marks() == 1

@@ -497,6 +497,9 @@ def test_the_shell_refunds_and_resolves(alice: User, finance: User, sandbox: Run
     call_command("breaks", f"--credit={row.pk}", "--by=finance@example.test", "--reason", WHY, stdout=said)
     row.refresh_from_db()
     assert row.resolved_by_id == finance.pk
+    for action in ("payment.repriced", "break.resolved"):
+        told = AuditLog.objects.get(action=action)
+        assert (told.actor_id, told.on_behalf_of_id) == (finance.pk, alice.pk), action
     for bad in (["--dismiss=x"], [f"--dismiss={row.pk}"], [f"--dismiss={new_id()}"]):
         with pytest.raises(CommandError):
             call_command("breaks", *bad, "--by=finance@example.test", "--reason", WHY, stdout=said)

@@ -134,6 +134,30 @@ def test_staff_retry_a_failed_job_in_its_owners_name(console: Client, rich: User
     books.check()
 
 
+def test_what_workers_do_with_a_retried_job_is_on_record_as_of_staff_for_its_owner(
+    rich: User, sandbox: RunningSandbox
+) -> None:
+    boss = User.objects.create_superuser("boss@example.test", PASSWORD)
+    console = Client(headers={"x-request-id": "asked-in-the-console"})
+    console.force_login(boss)
+    ends, is_made = fail(order(rich)), fail(order(rich))
+    for job in (ends, is_made):
+        press(console, "retry", job)
+    before = AuditLog.objects.latest("id").pk
+
+    fail(ends)
+    run_until(is_made)
+
+    ends_so = {"generation.failed", "credits.released"}
+    made_so = {"generation.submitted", "credits.captured", "generation.succeeded"}
+    rows = AuditLog.objects.filter(id__gt=before, action__in=ends_so | made_so)
+    assert {row.action for row in rows} == ends_so | made_so
+    for row in rows:
+        told = (row.actor_id, row.on_behalf_of_id, row.request_id)
+        assert told == (boss.pk, rich.pk, "asked-in-the-console"), row.action
+    books.check()
+
+
 def test_a_provider_is_switched_off_and_on_with_all_it_makes(console: Client) -> None:
     operation = Operation.objects.get(code="video.kie")
     others = set(Operation.objects.exclude(provider="kie").values_list("code", "is_enabled"))

@@ -157,6 +157,31 @@ def test_a_dead_letter_is_listed_sent_again_once_and_then_gone_from_the_list(sup
     assert str(mail.pk) in client.get(pages(again)[0]).content.decode()
 
 
+def test_what_becomes_of_what_was_sent_again_is_on_record_as_of_staff_for_its_reader(
+    support: User, alice: User
+) -> None:
+    client = Client(headers={"x-request-id": "asked-in-the-console"})
+    client.force_login(support)
+    mails = []
+    for cause in ("one", "many", "nobody"):
+        mail = outbox.enqueue("welcome", user=alice, to=alice.email, cause=cause, context={})
+        assert mail
+        mails.append(mail)
+    for mail in mails[:2]:
+        fail(mail)
+
+    press(client, "notifications_mail_resend", mails[0].pk)
+    send_again(client, mails[1], **SURE)
+    delivery.deliver_due()
+
+    again = [str(pk) for pk in Mail.objects.filter(resends__isnull=False).values_list("pk", flat=True)]
+    sent = AuditLog.objects.filter(action="email.sent")
+    told = [(row.actor_id, row.on_behalf_of_id, row.request_id) for row in sent.filter(entity_id__in=again)]
+    assert told == [(support.pk, alice.pk, "asked-in-the-console")] * 2
+    by_itself = sent.get(entity_id=str(mails[2].pk))
+    assert (by_itself.actor_id, by_itself.on_behalf_of_id) == (None, None)
+
+
 def test_it_goes_to_where_its_reader_is_now_but_a_farewell_to_the_former_mailbox(alice: User, support: User) -> None:
     sent = {}
     for name in ("welcome", "email-changed"):

@@ -274,8 +274,11 @@ def test_shipped_and_delivered_by_staff(alice: User, ops: User, support: User) -
     assert back == [409] * 4
     assert shelf(tree) == (1, 0)
     assert Mail.objects.filter(name="order-shipped").count() == 1
-    facts = AuditLog.objects.filter(entity_id=str(order.pk)).order_by("pk").values_list("action", "actor_id")
-    assert list(facts)[-2:] == [("order.shipped", ops.pk), ("order.delivered", support.pk)]
+    facts = AuditLog.objects.filter(entity_id=str(order.pk)).order_by("pk")
+    assert list(facts.values_list("action", "actor_id", "on_behalf_of_id"))[-2:] == [
+        ("order.shipped", ops.pk, alice.pk),
+        ("order.delivered", support.pk, alice.pk),
+    ]
     books.check()
 
 
@@ -294,5 +297,6 @@ def test_staff_cannot_say_that_it_was_paid_nor_serve_themselves(alice: User, ops
     assert answers == ["order_status_refused"] * 3
     assert themselves.status_code == 403
     assert (canceled.status_code, canceled.json()["canceled_because"]) == (200, "staff")
-    assert AuditLog.objects.get(action="order.canceled").metadata["reason"] == "Broken."
+    row = AuditLog.objects.get(action="order.canceled")
+    assert (row.metadata["reason"], row.actor_id, row.on_behalf_of_id) == ("Broken.", support.pk, alice.pk)
     books.check()

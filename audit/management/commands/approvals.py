@@ -37,7 +37,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is nobody with the address {options['by']}.") from error
         decide = approvals.approve if options["approve"] else approvals.refuse
         try:
-            with context.use(actor_id=approver.pk):
+            customer_id = Approval.objects.filter(pk=approval_id).values_list("customer_id", flat=True).first()
+            with context.use(actor_id=approver.pk, on_behalf_of_id=customer_id):
                 approval = decide(approval_id, approver=approver, reason=options["reason"])
         except Error as error:
             raise CommandError(error.message) from error

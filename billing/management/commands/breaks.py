@@ -45,7 +45,8 @@ class Command(BaseCommand):
         except people.model.DoesNotExist as error:
             raise CommandError(f"There is nobody with the address {options['by']}.") from error
         try:
-            with context.use(actor_id=actor.pk):
+            customer_id = Break.objects.filter(pk=break_id).values_list("payment__user_id", flat=True).first()
+            with context.use(actor_id=actor.pk, on_behalf_of_id=customer_id):
                 act(break_id=break_id, reason=options["reason"], actor=actor)
         except (ValidationError, ValueError) as error:
             raise CommandError(f"{break_id} is no id.") from error
