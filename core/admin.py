@@ -28,12 +28,13 @@ from unfold.admin import ModelAdmin as UnfoldModelAdmin
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from core import context, sql
 from core.errors import Error
 from core.ids import highest_id, lowest_id
 from core.models import IdempotencyKey, StoredObject, Tally
+from core.money import EXPONENTS, major, typed
 
 COUNTED_UP_TO = 10_000
 FOUND_UP_TO = 1_000
@@ -182,6 +183,35 @@ class ReasonForm(BaseDialogForm):
     reason = forms.CharField(max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
 
 
+class MoneyField(forms.CharField):
+    """An amount that staff read and type in the currency's major unit; what it begins with and what comes of it are in
+    the minor unit."""
+
+    currency = ""  # the form's to say, before the field is cleaned
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"})
+        super().__init__(**{"max_length": 20, "widget": widget} | kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return major(value, self.currency) if isinstance(value, int) and self.currency else value
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        if self.currency not in EXPONENTS:
+            raise ValidationError("Say in which currency.")
+        try:
+            return typed(text, self.currency)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.clean(data) != initial)
+        except ValidationError:
+            return True
+
+
 class PreviewForm(ReasonForm):
     """Sent once it shows what would happen, and only sent again, with nothing else in it, does that happen."""
 
@@ -288,6 +318,14 @@ def _page_of(request: HttpRequest) -> str:
     shown = request.headers.get("HX-Current-URL", "")
     ours = url_has_allowed_host_and_scheme(shown, {request.get_host()}) and urlsplit(shown).path.startswith("/admin/")
     return urlsplit(shown)._replace(scheme="", netloc="").geturl() if ours else ""
+
+
+def row_of(model: type[models.Model], object_id: Any) -> Any:
+    """The row that a dialog is about, if there is one; the act answers for itself when there is none."""
+    try:
+        return model._default_manager.filter(pk=object_id).first()
+    except (ValidationError, ValueError):
+        return None
 
 
 class ReadOnlyModelAdmin(ModelAdmin):

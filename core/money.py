@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 CREDIT = "CREDIT"
@@ -79,6 +80,21 @@ def minor(value: str | int | Decimal, unit: str) -> int:
     if not amount.is_finite() or amount != amount.to_integral_value():
         raise ValueError(f"{value!r} is no amount of {unit}")
     return int(amount)
+
+
+def typed(text: str, unit: str) -> int:
+    """An amount of the major unit as a person types it, exactly: digits alone, with no more decimals than the unit has.
+
+    Raises: ValueError, with a sentence for that person; KeyError for a unit we do not know.
+    """
+    digits = exponent(unit)
+    decimals = rf"(\.[0-9]{{1,{digits}}})?" if digits else ""
+    if not re.fullmatch(rf"[0-9]{{1,13}}{decimals}", text):
+        most = f"at most {digits} decimals" if digits else "no decimals"
+        raise ValueError(
+            f"Write it in {unit} like {major(99 * 10**digits, unit)}: {most}, no sign and nothing between thousands."
+        )
+    return minor(text, unit)
 
 
 def major(amount: int, unit: str) -> str:

@@ -12,7 +12,7 @@ from unfold.admin import TabularInline
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldAdminURLInputWidget
 
-from core.admin import ModelAdmin, ReadOnlyModelAdmin, ReasonForm, act
+from core.admin import ModelAdmin, MoneyField, ReadOnlyModelAdmin, ReasonForm, act
 from core.errors import Invalid
 from core.money import display
 from store import orders, products
@@ -23,11 +23,26 @@ PROCESS = "store.process_order"
 
 class ProductForm(forms.ModelForm):
     actor: Any  # who edits it; set by the page
+    amount = MoneyField(label="Price", help_text="In the currency below.")
     image_url = forms.URLField(max_length=2000, required=False, assume_scheme="https", widget=UnfoldAdminURLInputWidget)
 
     class Meta:
         model = Product
         fields = products.FIELDS
+
+    field_order = ["currency"]  # is known before the price, which is in it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sell_in(self.instance.currency)
+
+    def clean_currency(self) -> str:
+        self._sell_in(self.cleaned_data["currency"])
+        return str(self.cleaned_data["currency"])
+
+    def _sell_in(self, currency: str) -> None:
+        amount: Any = self.fields["amount"]
+        amount.currency = currency
 
     def clean_stock(self) -> int:
         stock: int = self.cleaned_data["stock"]

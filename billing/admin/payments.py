@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
 from audit.models import Approval
 from billing import rehearsal, staff_refunds
@@ -24,9 +24,9 @@ from billing.models import (
     PaymentStart,
     Refund,
 )
-from core.admin import BornFilter, PreviewForm, ReadOnlyModelAdmin, act
+from core.admin import BornFilter, MoneyField, PreviewForm, ReadOnlyModelAdmin, act, row_of
 from core.ids import new_id
-from core.money import display
+from core.money import display, major
 
 
 def money(field: str, title: str) -> Any:
@@ -41,9 +41,7 @@ def money(field: str, title: str) -> Any:
 
 
 class RefundForm(PreviewForm):
-    amount = forms.IntegerField(
-        label="Amount, in minor units", min_value=1, widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1})
-    )
+    amount = MoneyField(label="Amount")
     keeps_credits = forms.BooleanField(
         label="Goodwill: the customer keeps what was bought", required=False, widget=UnfoldBooleanWidget
     )
@@ -56,6 +54,13 @@ class RefundForm(PreviewForm):
     # Sent twice, the form refunds once.
     request_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
     field_order = ["amount", "keeps_credits", "reference", "reason"]
+
+    def __init__(self, request: HttpRequest, object_id: Any = None, **kwargs: Any) -> None:
+        super().__init__(request, object_id, **kwargs)
+        if payment := row_of(Payment, object_id):
+            self.fields["amount"].currency = payment.currency
+            self.fields["amount"].label = f"Amount, in {payment.currency}"
+            self.fields["amount"].help_text = f"At most {major(payment.room, payment.currency)}."
 
 
 def _refund(payment: Payment, given: dict[str, Any]) -> dict[str, Any]:
@@ -170,8 +175,8 @@ class PaymentAdmin(ReadOnlyModelAdmin):
     @act(
         "Refund",
         permission="billing.refund_payment",
-        explanation="In minor units (paise, cents, kobo). Within the day's limits it is sent at once; beyond them, and "
-        "whenever you have paid it back by hand and give that payment's reference, a colleague has to approve.",
+        explanation="Within the day's limits it is sent at once; beyond them, and whenever you have paid it back by "
+        "hand and give that payment's reference, a colleague has to approve.",
         form=RefundForm,
         preview=_preview_refund,
         variant=ActionVariant.DANGER,

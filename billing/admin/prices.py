@@ -18,7 +18,7 @@ from unfold.widgets import (
 from billing import staff_offers, staff_prices
 from billing.admin.payments import money
 from billing.models import CreditPrice, Interval, Package, Plan
-from core.admin import PreviewForm, ReadOnlyModelAdmin, act
+from core.admin import MoneyField, PreviewForm, ReadOnlyModelAdmin, act, row_of
 from core.ids import new_id
 
 
@@ -46,14 +46,20 @@ class PriceForm(PreviewForm):
     """Begins with the figures as they are."""
 
     kind = ""
-    amount = _number("Price, in minor units")
+    amount = MoneyField(label="Price")
     is_for_sale = _flag("Is for sale")
     # Sent twice, the form asks once.
     request_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
 
     def __init__(self, request: HttpRequest, object_id: Any = None, **kwargs: Any) -> None:
-        row = staff_prices.FIELDS[self.kind][0].objects.filter(pk=object_id).first()
+        row = row_of(staff_prices.FIELDS[self.kind][0], object_id)
         super().__init__(request, object_id, initial=self.begin_with(row) if row else {}, **kwargs)
+        if row:
+            self.fields["amount"].currency = row.currency
+            self.fields["amount"].label = self.price_of(row)
+
+    def price_of(self, row: Any) -> str:
+        return f"Price, in {row.currency}"
 
     def begin_with(self, row: Any) -> dict[str, Any]:
         return staff_prices.figures(row)
@@ -88,6 +94,14 @@ class OfferForm(PriceForm):
 
     def begin_with(self, row: Any) -> dict[str, Any]:
         return staff_offers.terms(row)
+
+    def price_of(self, row: Any) -> str:
+        return "Price, in that currency" if "currency" in self.fields else super().price_of(row)
+
+    def clean_currency(self) -> str:
+        """Comes before the price, which is in it."""
+        self.fields["amount"].currency = currency = str(self.cleaned_data["currency"]).upper()
+        return currency
 
 
 class NewPackageForm(OfferForm, PackageForm):

@@ -272,8 +272,8 @@ def test_the_console_shows_the_change_before_it_asks(finance: User, colleague: U
     client.force_login(finance)
     assert "Change" in client.get(reverse("admin:billing_package_change", args=[row.pk])).content.decode()
     opened = client.get(reverse("admin:billing_package_change_price", args=[row.pk])).content.decode()
-    assert 'value="49900"' in opened  # begins with what is
-    form = {"name": "Basic", "amount": 59_900, "credits": 100, "is_popular": "on", "is_shown": "on"}
+    assert 'value="499.00"' in opened  # begins with what is
+    form = {"name": "Basic", "amount": "599.00", "credits": 100, "is_popular": "on", "is_shown": "on"}
     form |= {"is_for_sale": "on", "request_id": new_id()}
 
     shown = press(finance, "package_change_price", row.pk, **form).content.decode()
@@ -283,7 +283,7 @@ def test_the_console_shows_the_change_before_it_asks(finance: User, colleague: U
     seen = re.search(r'name="seen" value="([^"]*)"', shown)
     assert seen
     form["seen"] = html.unescape(seen[1])
-    other = press(finance, "package_change_price", row.pk, **form | {"amount": 69_900})
+    other = press(finance, "package_change_price", row.pk, **form | {"amount": "699"})
     assert other.status_code == 200  # what was shown is not what is sent
     assert press(finance, "package_change_price", row.pk, **form).status_code == 302
     waiting = Approval.objects.get()
@@ -306,8 +306,8 @@ def test_the_console_changes_plans_and_single_credits(finance: User, colleague: 
         approvals.approve(Approval.objects.latest("created_at").pk, approver=colleague, reason="Yes.")
 
     old = plan()
-    twice("plan_change_price", old.pk, name="Starter", amount=1_099, credits=110, max_avatars=4)
-    twice("creditprice_change_price", CreditPrice.objects.get().pk, amount=600, least=20, most=500)
+    twice("plan_change_price", old.pk, name="Starter", amount="10.99", credits=110, max_avatars=4)
+    twice("creditprice_change_price", CreditPrice.objects.get().pk, amount="6", least=20, most=500)
 
     assert (plan().amount, plan().credits, plan().max_avatars, plan().edition) == (1_099, 110, 4, 2)
     assert plan().lookup_key == "atelier-starter-month-usd-1099-2"
@@ -391,7 +391,7 @@ def test_what_was_offered_twice_is_sold_once(finance: User, colleague: User, sup
 
 def test_the_console_shows_what_is_offered_before_it_asks(finance: User, support: User) -> None:
     row = package()
-    form = {"code": "TINY", "currency": "INR", "name": "Tiny", "amount": 9_900, "credits": 15, "is_shown": "on"}
+    form = {"code": "TINY", "currency": "INR", "name": "Tiny", "amount": "99.00", "credits": 15, "is_shown": "on"}
     form |= {"is_for_sale": "on", "request_id": new_id()}
 
     shown = press(finance, "package_sell_another", row.pk, **form).content.decode()

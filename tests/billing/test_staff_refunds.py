@@ -430,9 +430,13 @@ def test_the_console_refunds_by_post_alone(
     assert client.get(reverse("admin:billing_payment_refund", args=[payment.pk])).status_code == 200
     assert not Refund.objects.exists()
 
-    wrong = press(finance, "payment_refund", payment.pk, amount=60_000, request_id=new_id())
+    wrong = press(finance, "payment_refund", payment.pk, amount="600.00", request_id=new_id())
     assert "more than what came in" in wrong.content.decode()
-    done = press(finance, "payment_refund", payment.pk, amount=10_000, request_id=new_id())
+    for text in ("100.005", "1,00", "-100"):
+        wrong = press(finance, "payment_refund", payment.pk, amount=text, request_id=new_id())
+        assert "Write it in INR like 99.00" in wrong.content.decode()
+    assert not Refund.objects.exists()
+    done = press(finance, "payment_refund", payment.pk, amount="100.00", request_id=new_id())
 
     assert done.status_code == 302
     assert Refund.objects.get().amount == 10_000
@@ -446,7 +450,7 @@ def test_what_a_worker_does_for_staff_is_on_record_as_theirs_and_the_customers(
     settings.MFA_REQUIRED = False
     settings.APPROVAL_LIMITS = {"INR": 5_000}
     payment = bought(sandbox, alice)
-    press(finance, "payment_refund", payment.pk, amount=10_000, request_id=new_id())
+    press(finance, "payment_refund", payment.pk, amount="100.00", request_id=new_id())
     client = Client(headers={"x-request-id": "asked-in-the-console"})
     client.force_login(colleague)
     approve = reverse("admin:audit_approval_approve", args=[Approval.objects.get().pk])

@@ -107,7 +107,7 @@ def test_a_part_is_paid_back_for_a_reason(desk: Desk, customer: Customer) -> Non
     page = desk("finance")
     find(page, paid["id"])
 
-    press(page, "Refund", amount="24950", reason="Half of it was of no use.")
+    press(page, "Refund", amount="249.50", reason="Half of it was of no use.")
     press_again(page, "Refund", "105 credits → 55 credits")
     told(page, "The refund is")
     until(lambda: Payment.objects.get(pk=paid["id"]).refunded == 24_950, "the gateway has paid it back")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.money import EXPONENTS, display, exponent
+from core.money import EXPONENTS, display, exponent, typed
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,32 @@ def test_no_amount_is_lost_in_any_unit(unit: str, amount: int) -> None:
     digits = [character for character in display(amount, unit) if character.isdigit()]
 
     assert int("".join(digits)) == amount
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "amount"),
+    [
+        ("99", "INR", 9_900),
+        ("99.5", "INR", 9_950),
+        ("0.29", "USD", 29),
+        ("99", "JPY", 99),
+        ("1.005", "KWD", 1_005),
+        ("9999999999999.99", "EUR", 999_999_999_999_999),
+    ],
+)
+def test_what_people_type_is_taken_exactly(text: str, unit: str, amount: int) -> None:
+    assert typed(text, unit) == amount
+
+
+@pytest.mark.parametrize("unit", ["INR", "JPY", "KWD"])
+@pytest.mark.parametrize(
+    "text", ["", "-1", "+1", "1,000", "1 000", "1_000", "1e3", ".5", "1.", "1.0005", "٣", "nan", "0x1", "₹1", "1" * 14]
+)
+def test_what_could_be_misread_is_refused_with_how_to_write_it(text: str, unit: str) -> None:
+    with pytest.raises(ValueError, match=f"^Write it in {unit} like 99.*thousands.$"):
+        typed(text, unit)
+
+
+def test_a_currency_without_decimals_takes_none() -> None:
+    with pytest.raises(ValueError, match="like 99: no decimals"):
+        typed("99.00", "JPY")

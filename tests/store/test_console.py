@@ -20,7 +20,7 @@ FORM = {
     "name": "Pine",
     "description": "",
     "category": "bonsai",
-    "amount": "8900",
+    "amount": "89.00",
     "currency": "EUR",
     "image_url": "",
     "stock": "3",
@@ -46,8 +46,9 @@ def test_a_product_is_added_edited_and_hidden(console: Client, ops: User, alice:
     placed(alice, row, quantity=2)
 
     page = reverse("admin:store_product_change", args=[row.pk])
+    assert 'value="89.00"' in console.get(page).content.decode()
     refused = console.post(page, FORM | {"stock": "1"})
-    edited = console.post(page, FORM | {"stock": "9", "amount": "9900"})
+    edited = console.post(page, FORM | {"stock": "9", "amount": "99"})
     console.post(reverse("admin:store_product_delete", args=[row.pk]), {"post": "yes"})  # it was ordered: it stays
     console.post(page, {name: value for name, value in FORM.items() if name != "is_active"} | {"stock": "9"})
 
