@@ -95,8 +95,15 @@ class LineInline(TabularInline):
     model = OrderLine
     extra = 0
     can_delete = False
-    fields = ["position", "name", "quantity", "amount", "product"]
+    fields = ["position", "name", "quantity", "price", "product"]
     readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("order", "product")
+
+    @admin.display(description="price of one")
+    def price(self, line: OrderLine) -> str:
+        return display(line.amount, line.order.currency)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -119,6 +126,8 @@ class OrderAdmin(ReadOnlyModelAdmin):
     list_filter = ["state", "because", "currency"]
     search_fields = ["id__exact", "user__email__exact", "payment__id__exact", "tracking__exact"]
     ordering = ["-created_at"]
+    exclude = ["amount"]
+    readonly_fields = ["total"]
     inlines = [LineInline]
     actions_detail = ["ship", "deliver", "cancel"]
 

@@ -105,27 +105,30 @@ class _Rows(TabularInline):
 
 class StartInline(_Rows):
     model = PaymentStart
-    fields = ["n", "reference", "ref", "amount", "currency", "created_at"]
+    fields = ["n", "reference", "ref", money("amount", "Amount"), "created_at"]
     readonly_fields = fields
 
 
 class AttemptInline(_Rows):
     model = PaymentAttempt
-    fields = ["ref", "state", "counts", "amount", "refunded", "method", "error_message", "tried_at"]
+    fields = [
+        *("ref", "state", "counts", money("amount", "Amount"), money("refunded", "Refunded")),
+        *("method", "error_message", "tried_at"),
+    ]
     readonly_fields = fields
     fk_name = "payment"
 
 
 class RefundInline(_Rows):
     model = Refund
-    fields = ["ref", "state", "origin", "amount", "reason", "error_message", "created_at"]
+    fields = ["ref", "state", "origin", money("amount", "Amount"), "reason", "error_message", "created_at"]
     readonly_fields = fields
     fk_name = "payment"
 
 
 class DisputeInline(_Rows):
     model = Dispute
-    fields = ["ref", "state", "phase", "amount", "reason_code", "respond_by", "created_at"]
+    fields = ["ref", "state", "phase", money("amount", "Amount"), "reason_code", "respond_by", "created_at"]
     readonly_fields = fields
     fk_name = "payment"
 

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from accounts.models import User
 from audit.models import AuditLog
+from core.money import display
 from store.models import Order, Product
 from tests import books
 from tests.people import PASSWORD
@@ -93,6 +94,8 @@ def test_a_page_shows_its_lines(alice: User) -> None:
     client.force_login(User.objects.get(email="boss@example.test"))
 
     page = client.get(reverse("admin:store_order_change", args=[order.pk]))
+    line = order.lines.get()
 
     assert page.status_code == 200
     assert "Old pine" in page.content.decode()
+    assert display(line.amount, order.currency) in page.content.decode()
