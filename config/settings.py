@@ -322,6 +322,7 @@ APPROVAL_ACTS = {
     "billing.staff_prices.carry_out": "billing.reprice_package",
     "billing.staff_refunds.carry_out": "billing.refund_payment",
     "billing.staff_refunds.carry_out_waiver": "billing.waive_debt",
+    "generation.staff_prices.carry_out": "billing.reprice_package",
 }
 APPROVAL_REHEARSAL = "billing.rehearsal.of_approval"  # what an approver is shown before
 BOOK_CHECKS = [

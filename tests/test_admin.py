@@ -237,6 +237,7 @@ ACTS = {
     "generation_generation_retry": {"support", "ops"},
     "generation_generation_cancel": {"support", "ops"},
     "generation_generation_release": {"support", "ops"},
+    "generation_operation_change_price": {"finance"},
     "generation_operation_switch_off": {"ops"},
     "generation_operation_switch_on": {"ops"},
     "inbox_delivery_replay": {"ops"},

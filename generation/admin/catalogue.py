@@ -8,9 +8,12 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
 
-from core.admin import ModelAdmin, PreviewForm, act
-from generation import catalogue, moderation
+from billing.staff_prices import REPRICE
+from core.admin import ModelAdmin, PreviewForm, act, row_of
+from core.ids import new_id
+from generation import catalogue, moderation, staff_prices
 from generation.models import BlockedTerm, Operation
 
 SWITCH = "generation.switch_operation"
@@ -30,6 +33,29 @@ class _Audited(ModelAdmin):
             catalogue.remove(obj, actor=request.user)
 
 
+class PriceForm(PreviewForm):
+    """Begins with the figures as they are."""
+
+    base_price = forms.IntegerField(
+        label="Price, in credits", min_value=1, widget=UnfoldAdminIntegerFieldWidget(attrs={"min": 1})
+    )
+    multipliers = forms.JSONField(required=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": 5}))
+    # Sent twice, the form asks once.
+    request_id = forms.UUIDField(initial=new_id, widget=forms.HiddenInput)
+    field_order = [*staff_prices.FIELDS, "reason"]
+
+    def __init__(self, request: HttpRequest, object_id: Any = None, **kwargs: Any) -> None:
+        row = row_of(Operation, object_id)
+        super().__init__(request, object_id, initial=staff_prices.figures(row) if row else {}, **kwargs)
+
+    def clean_multipliers(self) -> Any:
+        return self.cleaned_data["multipliers"] or {}
+
+
+def _figures(given: dict[str, Any]) -> dict[str, Any]:
+    return {field: given[field] for field in staff_prices.FIELDS}
+
+
 @admin.register(Operation)
 class OperationAdmin(_Audited):
     list_display = [
@@ -45,14 +71,44 @@ class OperationAdmin(_Audited):
     ]
     list_select_related = ["fallback"]
     list_filter = ["kind", "provider", "is_enabled"]
-    readonly_fields = ["updated_at"]
-    actions_detail = ["switch_off", "switch_on"]
+    fieldsets = [
+        (None, {"fields": ["code", "kind", "title", "provider", "model", "is_enabled", "is_paused", "is_default"]}),
+        (
+            "Price",
+            {
+                "fields": staff_prices.FIELDS,
+                "description": "Once it is there, finance asks for another by Change price, and a colleague approves.",
+            },
+        ),
+        ("Order", {"fields": ["limits", "photos_min", "photos_max", "needs_consent", "fallback", "updated_at"]}),
+    ]
+    actions_detail = ["change_price", "switch_off", "switch_on"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ["updated_at", *(staff_prices.FIELDS if obj else ())]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def is_apt(self, act: str, found: Operation) -> bool:
-        return found.is_enabled if act == "switch-off" else found.is_paused
+        return {"switch-off": found.is_enabled, "switch-on": found.is_paused}.get(act, True)
+
+    @act(
+        "Change price",
+        permission=REPRICE,
+        explanation="A colleague has to approve. Jobs that have been ordered keep what they were told.",
+        form=PriceForm,
+        preview=lambda operation, given: staff_prices.preview(operation, _figures(given)),
+    )
+    def change_price(self, request: HttpRequest, found: Operation, given: dict[str, Any]) -> str:
+        staff_prices.ask(
+            request_id=given["request_id"],
+            operation_id=found.pk,
+            new=_figures(given),
+            reason=given["reason"],
+            actor=request.user,
+        )
+        return "This waits for a colleague's approval."
 
     @act(
         "Switch provider off",

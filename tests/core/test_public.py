@@ -102,11 +102,12 @@ def test_a_colleagues_edit_shows_at_once() -> None:
     filled = {name: form[name].value() for name in form.fields}
     said = {name: value for name, value in filled.items() if value is not None and value is not False}
 
-    response = console.post(place, said | {"base_price": 77})
+    response = console.post(place, said | {"title": "Another", "base_price": 77})
 
     assert response.status_code == 302, response.context["errors"]
     after = Client().get(OPERATIONS, headers={"If-None-Match": before["ETag"]})
-    assert (after.status_code, after.json()[0]["base_price"]) == (200, 77)
+    assert (after.status_code, after.json()[0]["title"]) == (200, "Another")
+    assert after.json()[0]["base_price"] == before.json()[0]["base_price"]  # that takes a colleague
 
 
 @pytest.mark.django_db

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +12,14 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from audit.models import AuditLog
+from audit import approvals
+from audit.models import Approval, AuditLog
 from billing import ledger
+from core.errors import Conflict, PermissionDenied
 from core.ids import new_id
+from generation import staff_prices
 from generation.models import BlockedTerm, Category, Generation, Operation
-from tests import books
+from tests import books, pressing
 from tests.generation.material import fail, order, photo_of, run_until
 from tests.people import PASSWORD
 from tests.sandbox.process import RunningSandbox
@@ -172,6 +176,55 @@ def test_a_provider_is_switched_off_and_on_with_all_it_makes(console: Client) ->
     [row] = AuditLog.objects.filter(entity_id=str(operation.pk), action="operation.updated")
     assert (row.old, row.new, row.metadata["reason"]) == ({"is_enabled": True}, {"is_enabled": False}, "Asked for.")
     assert press(console, "switch_on", operation, seen=True) == "On: video.kie."
+
+
+def test_an_operation_costs_something_else_when_a_colleague_lets_it(finance: User, ops: User, settings: Any) -> None:
+    settings.MFA_REQUIRED = False
+    colleague = User.objects.create_user("colleague@example.test", PASSWORD, is_staff=True)
+    colleague.groups.add(*finance.groups.all())
+    operation = Operation.objects.get(code="headshot")
+    url = reverse("admin:generation_operation_change_price", args=[operation.pk])
+    form = {
+        "base_price": 77,
+        "multipliers": json.dumps(operation.multipliers),
+        "reason": "Dearer.",
+        "request_id": new_id(),
+    }
+    client = Client()
+    client.force_login(ops)
+    assert client.post(url, form).status_code == 403
+
+    client.force_login(finance)
+    for wrong in (
+        {"base_price": 0},
+        {"base_price": 50},
+        {"multipliers": '{"n": 3}'},
+        {"multipliers": '{"n": {"per": 0}}'},
+        {"multipliers": "{"},
+    ):
+        assert pressing.press(client, url, form | wrong).status_code == 200
+    assert not Approval.objects.exists()
+    asked = pressing.press(client, url, form)
+
+    assert (asked.shown, asked.status_code) == (["base price: 50 credits → 77 credits"], 302)
+    [waiting] = Approval.objects.all()
+    assert Operation.objects.get(pk=operation.pk).base_price == 50
+    with pytest.raises(PermissionDenied):
+        approvals.approve(waiting.pk, approver=finance, reason="Mine.")
+    client.force_login(colleague)
+    pressing.press(client, reverse("admin:audit_approval_approve", args=[waiting.pk]), {"reason": "Yes."})
+    assert Operation.objects.get(pk=operation.pk).base_price == 77
+    row = AuditLog.objects.get(action="operation.repriced")
+    assert (row.old["base_price"], row.new["base_price"], row.actor_id) == (50, 77, finance.pk)
+
+    Operation.objects.filter(pk=operation.pk).update(base_price=60)
+    again = new_id()
+    new = {"base_price": 70, "multipliers": operation.multipliers}
+    staff_prices.ask(request_id=again, operation_id=operation.pk, new=new, reason="Again.", actor=finance)
+    Operation.objects.filter(pk=operation.pk).update(base_price=65)
+    with pytest.raises(Conflict):
+        approvals.approve(again, approver=colleague, reason="Yes.")
+    assert Operation.objects.get(pk=operation.pk).base_price == 65
 
 
 def test_what_was_off_before_its_provider_stays_off(console: Client) -> None:
