@@ -23,7 +23,9 @@ from notifications.models import EventKind
 
 log = structlog.get_logger("mail")
 
-# EMAIL_URL's anymail://<name> → what reads its webhooks. Senders whose events come as anything but JSON are not here.
+# EMAIL_URL's anymail://<name> → what reads its webhooks. Not here: Mandrill, which sends forms; Amazon SES, which wants
+# a 401 before it shows the secret, and its subscription confirmed; Unisender Go, which asks by GET before it begins;
+# Postal, whose signatures want the package `cryptography`.
 SENDERS = {
     "brevo": "anymail.webhooks.brevo.BrevoTrackingWebhookView",
     "mailersend": "anymail.webhooks.mailersend.MailerSendTrackingWebhookView",

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core import mail as post
 from django.core.checks import run_checks
 from django.utils import translation
 from pytest_django import Settings
 
 from accounts.models import User
-from notifications import mails
+from notifications import delivery, mails, outbox
 from notifications.models import Mail
 from notifications.rendering import HIDDEN, preview, render
 from notifications.samples import SAMPLES
@@ -221,6 +222,20 @@ def test_a_mail_speaks_its_readers_language_where_there_is_a_catalogue(
     assert f'<html lang="{language}" dir="ltr">' in rendered.html
     assert ("Tarif behalten" in rendered.html) is (language == "de")
     assert translation.get_language() == "en"
+
+
+@pytest.mark.django_db
+def test_what_is_sent_is_in_the_language_that_its_reader_has_by_then(languages: None, alice: User) -> None:
+    outbox.enqueue("subscription-expiring", user=alice, cause="e", context=SAMPLES["subscription-expiring"])
+    User.objects.filter(pk=alice.pk).update(locale="de-CH")
+    post.outbox.clear()
+
+    delivery.deliver_due()
+
+    (message,) = [found for found in post.outbox if "Pro" in found.subject]
+    assert message.subject.startswith("Dein Tarif Pro endet am 21 Dezember 2026")
+    assert "Tarif behalten" in message.body
+    assert "Tarif behalten" in str(message.alternatives[0][0])
 
 
 def test_the_language_of_those_who_told_none_is_a_setting(languages: None, settings: Settings) -> None:
