@@ -26,6 +26,7 @@ from accounts.models import (
     EmailVerification,
     EndReason,
     Erasure,
+    Look,
     PasswordReset,
     Session,
     User,
@@ -45,7 +46,7 @@ FIRST_RETRY = timedelta(seconds=30)
 LONGEST_RETRY = timedelta(hours=1)
 
 # Rows that say something of the person and nothing of money.
-PERSONAL = (Session, EmailVerification, EmailChange, PasswordReset, IdempotencyKey, Refusal)
+PERSONAL = (Session, EmailVerification, EmailChange, PasswordReset, Look, IdempotencyKey, Refusal)
 
 
 @audit.writes("user")

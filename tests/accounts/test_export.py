@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 URL = "/api/v1/users/me/export"
 PARTS = {
-    *("profile", "sessions", "mails", "history", "acts"),
+    *("profile", "sessions", "looks", "mails", "history", "acts"),
     *("wallets", "ledger", "payments", "refunds", "debts"),
     *("photos", "generations"),
 }
